@@ -1,0 +1,150 @@
+#include "config/check.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "config/duration.h"
+#include "config/nearest.h"
+#include "config/quote.h"
+
+namespace config {
+namespace {
+
+using std::chrono::seconds;
+
+class Checker {
+ public:
+  Checker(const Config& config, const Surroundings& machine, Problems& problems)
+      : config_(config), machine_(machine), problems_(problems) {}
+
+  void run() {
+    if (config_.listeners.empty() && !problems_.failed("/listeners"))
+      problems_.error("/listeners", "must not be empty: without a listener there is nothing to serve");
+    for (std::size_t i = 0; i < config_.listeners.size(); ++i) listener(i);
+    for (const auto& [name, downstream] : config_.downstreams) one_downstream(name, downstream);
+    limits();
+    spool();
+    scanners();
+    defaults();
+  }
+
+ private:
+  static std::string listener_pointer(std::size_t i) { return "/listeners/" + std::to_string(i); }
+
+  void listener(std::size_t i) {
+    const Listener& listener = config_.listeners[i];
+    const std::string pointer = listener_pointer(i);
+    for (std::size_t j = 0; j < i; ++j) {
+      const Listener& other = config_.listeners[j];
+      if (usable(pointer + "/name") && other.name == listener.name)
+        problems_.error(pointer + "/name", fmt::format("two listeners are called {}", in_quotes(listener.name)));
+      // Any number of listeners may take any free port.
+      if (usable(pointer + "/address") && port_of(listener.address) != 0 &&
+          same_address(other.address, listener.address))
+        problems_.error(pointer + "/address", fmt::format("listener {} has the address {} already",
+                                                          in_quotes(other.name), to_text(other.address)));
+    }
+    if (!usable(pointer + "/downstream")) return;
+    const auto found = config_.downstreams.find(listener.downstream);
+    if (found == config_.downstreams.end()) return no_downstream(pointer + "/downstream", listener.downstream);
+    used_.insert(listener.downstream);
+    if (usable(pointer + "/address")) source_loss(pointer + "/address", listener, found->second);
+  }
+
+  void no_downstream(const std::string& pointer, const std::string& name) {
+    std::vector<std::string_view> known;
+    for (const auto& each : config_.downstreams) known.push_back(each.first);
+    problems_.error(pointer, fmt::format("there is no downstream {} in /downstreams{}", in_quotes(name),
+                                         did_you_mean(name, known)));
+  }
+
+  // The server would judge every client by our address; where that is in its mynetworks, the world may relay.
+  void source_loss(const std::string& pointer, const Listener& listener, const Downstream& downstream) {
+    if (downstream.servers.empty() || downstream.accept_source_loss || is_loopback(listener.address)) return;
+    problems_.error(
+        pointer,
+        fmt::format("{} is no loopback address, and the servers of downstream {} would take gatepost's address "
+                    "for that of every client: if they trust it, this is an open relay. Listen on 127.0.0.1 or "
+                    "[::1]; or, if they trust no address of this host, say \"accept_source_loss\": true in "
+                    "/downstreams/{}",
+                    to_text(listener.address), in_quotes(downstream.name), visible(downstream.name)));
+  }
+
+  void one_downstream(const std::string& name, const Downstream& downstream) {
+    const std::string pointer = "/downstreams/" + escape_pointer(name);
+    if (downstream.create && !downstream.path && usable(pointer + "/servers"))
+      problems_.error(pointer + "/create", "belongs to a downstream with path: servers have no maildir to make");
+    if (!used_.contains(name) && !problems_.any()) problems_.warning(pointer, "no listener uses this downstream");
+  }
+
+  void limits() {
+    const Limits& l = config_.limits;
+    if (problems_.failed("/limits")) return;
+    constexpr seconds content{30};  // for DATA and content on the downstream leg
+    if (l.scan_wait + l.relay_wait + content > l.answer_within)
+      problems_.error(
+          "/limits/answer_within",
+          fmt::format("scan_wait {} + relay_wait {} + 30s for the content is {}, more than answer_within {}",
+                      format_duration(l.scan_wait), format_duration(l.relay_wait),
+                      format_duration(l.scan_wait + l.relay_wait + content), format_duration(l.answer_within)));
+    if (l.scan_wait + l.min_relay_wait > l.answer_within)
+      problems_.error("/limits/min_relay_wait",
+                      fmt::format("after a scan_wait of {} less than {} of answer_within {} is left: no such message "
+                                  "could ever be relayed",
+                                  format_duration(l.scan_wait), format_duration(l.min_relay_wait),
+                                  format_duration(l.answer_within)));
+    if (l.scan_limit < l.scan_wait)
+      problems_.error(
+          "/limits/scan_limit",
+          fmt::format("{} is less than scan_wait {}: the worker would be killed while the reply waits for it",
+                      format_duration(l.scan_limit), format_duration(l.scan_wait)));
+    if (l.scan_limit > l.scan_wait)
+      problems_.error(
+          "/limits/scan_limit",
+          fmt::format("{} is more than scan_wait {}: nobody would take the result yet; leave scan_limit out, "
+                      "or give both the same value",
+                      format_duration(l.scan_limit), format_duration(l.scan_wait)));
+  }
+
+  void spool() {
+    if (problems_.failed("/spool") || config_.spool.memory <= config_.spool.total_memory) return;
+    problems_.error("/spool/total_memory", "is less than spool.memory, which one message alone may take");
+  }
+
+  void scanners() {
+    if (problems_.failed("/scanners")) return;
+    if (config_.scanners.empty()) return problems_.warning("no scanners: nothing is scanned");
+    for (const Scanner& scanner : config_.scanners) {
+      const std::string pointer = "/scanners/" + escape_pointer(scanner.name) + "/signatures/";
+      for (std::size_t i = 0; i < scanner.signatures.size(); ++i)
+        if (!machine_.exists(scanner.signatures[i]))
+          problems_.warning(pointer + std::to_string(i),
+                            fmt::format("{} does not exist; without signatures all mail is deferred",
+                                        in_quotes(scanner.signatures[i])));
+    }
+  }
+
+  void defaults() {
+    if (config_.defaults.infected == Action::relay)
+      problems_.warning("/defaults/infected", "infected mail is relayed, with X-Gatepost-Verdict");
+    if (config_.defaults.error == Action::relay)
+      problems_.warning("/defaults/error", "mail that could not be scanned is relayed, with X-Gatepost-Verdict");
+  }
+
+  // Given, and right so far.
+  bool usable(const std::string& pointer) const { return problems_.given(pointer) && !problems_.failed(pointer); }
+
+  const Config& config_;
+  const Surroundings& machine_;
+  Problems& problems_;
+  std::set<std::string> used_;
+};
+
+}  // namespace
+
+void check(const Config& config, const Surroundings& machine, Problems& problems) {
+  Checker(config, machine, problems).run();
+}
+
+}  // namespace config

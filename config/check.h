@@ -1,0 +1,15 @@
+// What no single key can say: how the parts of a config fit together, and with the machine.
+#pragma once
+
+#include "config/config.h"
+#include "config/problems.h"
+#include "config/surroundings.h"
+
+namespace config {
+
+// Fills in what follows from other keys or from the machine: hostname, scan_limit, the accounts.
+void complete(Config& config, const Surroundings& machine, Problems& problems);
+// Reports; changes nothing.
+void check(const Config& config, const Surroundings& machine, Problems& problems);
+
+}  // namespace config

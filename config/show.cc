@@ -1,0 +1,37 @@
+#include "config/document.h"
+#include "config/load.h"
+#include "config/settings.h"
+#include "config/value.h"
+
+namespace config {
+namespace {
+
+Node object_of(const Section& section, void* owner);
+
+Node section_of(const Section& section, void* parent) {
+  Node out = section.nesting == Nesting::list ? Node::array() : Node::object();
+  section.each(parent, [&](const std::string& name, void* owner) {
+    Node entry = object_of(section, owner);
+    if (section.nesting == Nesting::object) out = std::move(entry);
+    if (section.nesting == Nesting::list) out.children.push_back(std::move(entry));
+    if (section.nesting == Nesting::by_name) out.add(name, std::move(entry));
+  });
+  return out;
+}
+
+Node object_of(const Section& section, void* owner) {
+  Node out = Node::object();
+  for (const Setting& setting : section.settings)
+    if (auto value = write_value(setting, owner)) out.add(setting.key, std::move(*value));
+  for (const Section& inner : section.sections) out.add(inner.key, section_of(inner, owner));
+  return out;
+}
+
+}  // namespace
+
+std::string show(const Config& config) {
+  Config copy = config;  // the table hands out pointers that could be written through
+  return format(object_of(root(), &copy));
+}
+
+}  // namespace config
