@@ -1,0 +1,75 @@
+#include "proxy/io/listener.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace io {
+namespace {
+
+// One turn accepts a few connections, then lets the running sessions work.
+constexpr int accepts_per_turn = 16;
+constexpr Duration pause_when_starved = std::chrono::milliseconds(500);
+
+scanner::OwnedFd open_reserve() { return scanner::OwnedFd(::open("/", O_PATH | O_CLOEXEC)); }
+
+}  // namespace
+
+Listener::Listener(EventLoop& loop, scanner::OwnedFd socket, std::string farewell, Welcome welcome, Starved starved)
+    : loop_(loop), socket_(std::move(socket)), reserve_(open_reserve()), farewell_(std::move(farewell)),
+      welcome_(std::move(welcome)), starved_(std::move(starved)), scope_(loop) {
+  watch_.emplace(loop_, socket_.get(), FdWatch::Mode::readable, *this);
+}
+
+Listener::~Listener() = default;
+
+void Listener::close() {
+  watch_.reset();
+  socket_.reset();
+}
+
+void Listener::on_ready(FdWatch::Ready) {
+  for (int i = 0; i < accepts_per_turn; ++i) {
+    Accepted accepted;
+    accepted.peer_length = sizeof accepted.peer;
+    accepted.socket.reset(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&accepted.peer), &accepted.peer_length,
+                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (accepted.socket) {
+      welcome_(std::move(accepted));
+      if (!socket_) return;  // closed by the welcome
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      const int error = errno;
+      turn_away();
+      watch_->pause();
+      starved_(error);
+      loop_.spawn(pause_for(pause_when_starved));
+      return;
+    }
+    if (errno == EAGAIN) return;
+    // ECONNABORTED and the network errors of accept(2): that connection is gone, the next one may be fine.
+  }
+}
+
+void Listener::turn_away() {
+  if (!reserve_) return;
+  reserve_.reset();
+  for (int i = 0; i < accepts_per_turn; ++i) {
+    const scanner::OwnedFd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!client) break;
+    ::send(client.get(), farewell_.data(), farewell_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  reserve_ = open_reserve();
+}
+
+Task<> Listener::pause_for(Duration time) {
+  try {
+    co_await Wait(scope_, loop_.now() + time);
+    if (watch_) watch_->resume();
+  } catch (const Stopped&) {
+  }
+}
+
+}  // namespace io

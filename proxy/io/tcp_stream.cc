@@ -1,0 +1,120 @@
+#include "proxy/io/tcp_stream.h"
+
+#include <arpa/inet.h>
+#include <cerrno>
+#include <cstring>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/sendfile.h>
+
+namespace io {
+
+TcpStream::TcpStream(EventLoop& loop, OwnedFd socket, const sockaddr* peer, socklen_t peer_length, bool connecting)
+    : socket_(std::move(socket)), may_write_(!connecting) {
+  if (peer_length <= sizeof peer_) std::memcpy(&peer_, peer, peer_length);
+  const int on = 1;
+  if (peer_.ss_family == AF_INET || peer_.ss_family == AF_INET6)
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  watch_.emplace(loop, socket_.get(), FdWatch::Mode::stream, *this);
+}
+
+TcpStream::~TcpStream() = default;
+
+void TcpStream::on_ready(FdWatch::Ready ready) {
+  if (ready.peer_closed) peer_closed_ = true;
+  if (ready.readable || ready.peer_closed) {
+    may_read_ = true;
+    readable.raise();
+  }
+  if (ready.writable) {
+    may_write_ = true;
+    writable.raise();
+  }
+}
+
+IoResult TcpStream::from_errno(int error, bool& hint) {
+  if (error == EAGAIN || error == EWOULDBLOCK) {
+    hint = false;
+    return {IoStatus::would_block, 0};
+  }
+  return {error == EPIPE ? IoStatus::closed : IoStatus::reset, 0};
+}
+
+IoResult TcpStream::read(char* into, std::size_t room) {
+  if (!may_read_) return {IoStatus::would_block, 0};
+  for (;;) {
+    const ssize_t got = ::recv(socket_.get(), into, room, 0);
+    if (got > 0) {
+      // Edge-triggered: a short read has emptied the socket, and what comes later raises a new event. Only a FIN that
+      // was reported together with the bytes would be missed, so then we go on reading.
+      if (static_cast<std::size_t>(got) < room && !peer_closed_) may_read_ = false;
+      return {IoStatus::ok, static_cast<std::size_t>(got)};
+    }
+    if (got == 0) return {IoStatus::closed, 0};
+    if (errno != EINTR) return from_errno(errno, may_read_);
+  }
+}
+
+IoResult TcpStream::write(const iovec* parts, int count) {
+  if (!may_write_) return {IoStatus::would_block, 0};
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  for (;;) {
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (sent >= 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
+    if (errno != EINTR) return from_errno(errno, may_write_);
+  }
+}
+
+IoResult TcpStream::send_file(int fd, off_t offset, std::size_t count) {
+  if (!may_write_) return {IoStatus::would_block, 0};
+  for (;;) {
+    const ssize_t sent = ::sendfile(socket_.get(), fd, &offset, count);
+    if (sent > 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
+    if (sent == 0) return {IoStatus::reset, 0};  // the file is shorter than promised
+    if (errno != EINTR) return from_errno(errno, may_write_);
+  }
+}
+
+void TcpStream::abort_on_close() {
+  const linger now{1, 0};
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void TcpStream::shutdown_write() { ::shutdown(socket_.get(), SHUT_WR); }
+
+int TcpStream::take_error() {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+  return error;
+}
+
+std::string TcpStream::peer() const { return format_address(reinterpret_cast<const sockaddr*>(&peer_)); }
+
+std::string format_ip(const sockaddr* address) {
+  char text[INET6_ADDRSTRLEN] = "unix";
+  if (address->sa_family == AF_INET) {
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text, sizeof text);
+  } else if (address->sa_family == AF_INET6) {
+    const in6_addr& six = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&six)) ::inet_ntop(AF_INET, six.s6_addr + 12, text, sizeof text);
+    else ::inet_ntop(AF_INET6, &six, text, sizeof text);
+  }
+  return text;
+}
+
+std::string format_address(const sockaddr* address) {
+  std::string text = format_ip(address);
+  if (address->sa_family == AF_INET)
+    return text + ":" + std::to_string(ntohs(reinterpret_cast<const sockaddr_in*>(address)->sin_port));
+  if (address->sa_family == AF_INET6) {
+    const bool six = text.find(':') != std::string::npos;
+    return (six ? "[" + text + "]" : text) + ":" +
+           std::to_string(ntohs(reinterpret_cast<const sockaddr_in6*>(address)->sin6_port));
+  }
+  return text;
+}
+
+}  // namespace io

@@ -1,0 +1,48 @@
+// A connected TCP (or UNIX) socket as a Stream: edge-triggered, one registration for its whole life.
+#pragma once
+
+#include <optional>
+#include <sys/socket.h>
+
+#include "proxy/io/event_loop.h"
+#include "proxy/io/stream.h"
+#include "scanner/packet_socket.h"
+
+namespace io {
+
+using scanner::OwnedFd;
+
+class TcpStream final : public Stream, public FdWatch::Owner {
+ public:
+  // Takes the non-blocking socket; sets TCP_NODELAY. `connecting`: not writable before the first event says so.
+  TcpStream(EventLoop& loop, OwnedFd socket, const sockaddr* peer, socklen_t peer_length, bool connecting = false);
+  ~TcpStream() override;
+
+  IoResult read(char* into, std::size_t room) override;
+  IoResult write(const iovec* parts, int count) override;
+  IoResult send_file(int fd, off_t offset, std::size_t count) override;
+  void abort_on_close() override;
+  std::string peer() const override;
+  void shutdown_write() override;
+
+  int socket() const { return socket_.get(); }
+  int take_error();  // SO_ERROR
+
+ private:
+  void on_ready(FdWatch::Ready ready) override;
+  IoResult from_errno(int error, bool& hint);
+
+  OwnedFd socket_;
+  sockaddr_storage peer_{};
+  bool may_read_ = false;     // false: wait for an event before the next recv
+  bool may_write_ = true;
+  bool peer_closed_ = false;  // a FIN has been seen: read on until 0 even after a short read
+  std::optional<FdWatch> watch_;
+};
+
+// "192.0.2.1:25", "[2001:db8::1]:25"; "unix" for other families.
+std::string format_address(const sockaddr* address);
+// "192.0.2.1", "2001:db8::1" (an IPv4-mapped address as IPv4).
+std::string format_ip(const sockaddr* address);
+
+}  // namespace io
