@@ -1,0 +1,233 @@
+#include "protocol/address.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/address_literal.h"
+#include "protocol/characters.h"
+
+namespace protocol {
+namespace {
+
+// RFC 5321 4.5.3.1.2 and 4.5.3.1.3, octets. No limit of its own for the local part (4.5.3.1.1 says 64): bounce
+// addresses that encode a recipient (SRS, VERP) are longer, and the servers behind us take them.
+constexpr std::size_t max_domain = 255;
+constexpr std::size_t max_path = 256;
+
+using Text = std::expected<std::string, AddressError>;
+
+std::unexpected<AddressError> error(std::string_view reason) { return std::unexpected(AddressError{reason}); }
+
+bool take(std::string_view& input, char c) {
+  if (!input.starts_with(c)) return false;
+  input.remove_prefix(1);
+  return true;
+}
+
+// Octets in front of `input` that are of the class, or UTF-8 where that is allowed.
+template <class InClass>
+std::size_t span(std::string_view input, bool utf8, InClass in_class) {
+  std::size_t length = 0;
+  while (length < input.size()) {
+    if (in_class(input[length])) {
+      ++length;
+      continue;
+    }
+    const std::size_t character = utf8 ? utf8_non_ascii(input.substr(length)) : 0;
+    if (character == 0) break;
+    length += character;
+  }
+  return length;
+}
+
+// Dot-string = Atom *("." Atom)
+Text dot_string(std::string_view& input, bool utf8) {
+  std::size_t length = 0;
+  while (true) {
+    const std::size_t atom = span(input.substr(length), utf8, is_atext);
+    if (atom == 0) return error("local part is neither a dot-string nor quoted");
+    length += atom;
+    if (!input.substr(length).starts_with('.')) break;
+    ++length;
+  }
+  std::string text(input.substr(0, length));
+  input.remove_prefix(length);
+  return text;
+}
+
+// Dot-string with empty atoms too: addresses like a..b@ and a.@ were sold by mobile carriers, and servers take them.
+Text loose_dot_string(std::string_view& input, bool utf8) {
+  const std::size_t length = span(input, utf8, [](char c) { return is_atext(c) || c == '.'; });
+  if (length == 0) return error("local part is neither a dot-string nor quoted");
+  std::string text(input.substr(0, length));
+  input.remove_prefix(length);
+  return text;
+}
+
+// Quoted-string = DQUOTE *QcontentSMTP DQUOTE; the text without its quoting.
+Text quoted_string(std::string_view& input, bool utf8) {
+  input.remove_prefix(1);
+  std::string text;
+  while (!take(input, '"')) {
+    const bool pair = take(input, '\\');
+    const std::size_t character = utf8 && !pair ? utf8_non_ascii(input) : 0;
+    const std::size_t length = character > 0 ? character : 1;
+    if (input.empty() || (character == 0 && !is_graphic(input.front()) && input.front() != ' '))
+      return error("bad quoted local part");
+    text.append(input.substr(0, length));
+    input.remove_prefix(length);
+  }
+  return text;
+}
+
+// Local-part = Dot-string / Quoted-string
+Text local_part(std::string_view& input, bool utf8) {
+  return input.starts_with('"') ? quoted_string(input, utf8) : loose_dot_string(input, utf8);
+}
+
+// Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str] (RFC 5321 4.1.2), U-label too (RFC 6531 3.3);
+// an underscore too: such hosts exist.
+Text domain(std::string_view& input, bool utf8) {
+  std::size_t length = 0;
+  while (true) {
+    const std::string_view rest = input.substr(length);
+    const std::size_t label = span(rest, utf8, [](char c) { return is_let_dig(c) || c == '-' || c == '_'; });
+    if (label == 0 || rest.front() == '-' || rest[label - 1] == '-') return error("bad domain");
+    length += label;
+    if (!input.substr(length).starts_with('.')) break;
+    ++length;
+  }
+  if (length > max_domain) return error("domain too long");
+  std::string text(input.substr(0, length));
+  input.remove_prefix(length);
+  return text;
+}
+
+// address-literal with its brackets
+Text address_literal(std::string_view& input) {
+  const std::size_t end = input.find(']');
+  if (end == std::string_view::npos || !is_address_literal(input.substr(1, end - 1)))
+    return error("bad address literal");
+  std::string text(input.substr(0, end + 1));
+  input.remove_prefix(end + 1);
+  return text;
+}
+
+bool is_dot_string(std::string_view text) { return dot_string(text, true).has_value() && text.empty(); }
+
+// Mailbox = Local-part "@" ( Domain / address-literal )
+std::expected<Mailbox, AddressError> mailbox_in(std::string_view& input, bool utf8) {
+  const bool quoted = input.starts_with('"');
+  Text local = local_part(input, utf8);
+  if (!local) return std::unexpected(local.error());
+  if (!take(input, '@')) return error(input.empty() || input.front() == '>' ? "domain missing" : "bad local part");
+  Text where = input.starts_with('[') ? address_literal(input) : domain(input, utf8);
+  if (!where) return std::unexpected(where.error());
+  const bool loose = !quoted && !is_dot_string(*local);
+  return Mailbox{std::move(*local), std::move(*where), loose};
+}
+
+// A-d-l ":" = At-domain *( "," At-domain ) ":"; read and dropped (RFC 5321 appendix C)
+std::optional<AddressError> source_route(std::string_view& input, bool utf8) {
+  do {
+    if (!take(input, '@')) return AddressError{"bad source route"};
+    if (const Text hop = domain(input, utf8); !hop) return AddressError{"bad source route"};
+  } while (take(input, ','));
+  if (!take(input, ':')) return AddressError{"bad source route"};
+  return std::nullopt;
+}
+
+// A mailbox without < and >, as old clients write it and servers take it; up to a space or the end.
+std::expected<ReversePath, AddressError> bare_mailbox(std::string_view& input, bool utf8) {
+  std::string_view rest = input;
+  std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
+  if (!mailbox || (!rest.empty() && rest.front() != ' ')) return error("address must stand between < and >");
+  if (format_path(*mailbox).size() > max_path) return error("path too long");
+  input = rest;
+  return std::move(*mailbox);
+}
+
+// Path = "<" [ A-d-l ":" ] Mailbox ">"; `null` and `postmaster` allow "<>" and "<Postmaster>".
+std::expected<ReversePath, AddressError> path(std::string_view& input, bool utf8, bool null, bool postmaster) {
+  constexpr std::string_view alone = "postmaster";
+  std::string_view rest = input;
+  if (!rest.starts_with('<')) return bare_mailbox(input, utf8);
+  if (!take(rest, '<')) return error("address must stand between < and >");
+  ReversePath result;
+  if (postmaster && starts_with_nocase(rest, alone) && rest.substr(alone.size()).starts_with('>')) {
+    result = Mailbox{std::string(rest.substr(0, alone.size())), "", false};
+    rest.remove_prefix(alone.size());
+  } else if (!null || !rest.starts_with('>')) {
+    if (rest.starts_with('@'))
+      if (const auto bad = source_route(rest, utf8)) return std::unexpected(*bad);
+    std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
+    if (!mailbox) return std::unexpected(mailbox.error());
+    if (format_path(*mailbox).size() > max_path) return error("path too long");
+    result = std::move(*mailbox);
+  }
+  if (!take(rest, '>')) return error("> expected after the address");
+  input = rest;
+  return result;
+}
+
+}  // namespace
+
+std::string format(const Mailbox& mailbox) {
+  std::string out;
+  if (mailbox.loose || is_dot_string(mailbox.local_part)) {
+    out = mailbox.local_part;
+  } else {
+    out.push_back('"');
+    for (const char c : mailbox.local_part) {
+      if (c == '"' || c == '\\') out.push_back('\\');
+      out.push_back(c);
+    }
+    out.push_back('"');
+  }
+  if (!mailbox.domain.empty()) out.append("@").append(mailbox.domain);
+  return out;
+}
+
+bool is_ascii(const Mailbox& mailbox) { return is_ascii(mailbox.local_part) && is_ascii(mailbox.domain); }
+
+std::string format_path(const Mailbox& forward_path) { return "<" + format(forward_path) + ">"; }
+std::string format_path(const ReversePath& path) { return path ? format_path(*path) : "<>"; }
+
+std::expected<ReversePath, AddressError> parse_reverse_path(std::string_view& input, bool utf8) {
+  return path(input, utf8, true, false);
+}
+
+std::expected<Mailbox, AddressError> parse_forward_path(std::string_view& input, bool utf8) {
+  std::expected<ReversePath, AddressError> parsed = path(input, utf8, false, true);
+  if (!parsed) return std::unexpected(parsed.error());
+  return std::move(**parsed);
+}
+
+std::expected<Mailbox, AddressError> parse_mailbox(std::string_view& input, bool utf8) {
+  std::string_view rest = input;
+  std::expected<Mailbox, AddressError> parsed = mailbox_in(rest, utf8);
+  if (!parsed) return parsed;
+  if (format_path(*parsed).size() > max_path) return error("path too long");
+  input = rest;
+  return parsed;
+}
+
+std::expected<std::string, AddressError> parse_helo_name(std::string_view argument, bool utf8) {
+  if (argument.empty()) return error("name missing");
+  if (argument.size() > max_domain) return error("name too long");
+  std::string_view rest = argument;
+  if (take(rest, '[')) {
+    // Clients also write [fe80::1%eth0] or the like: nothing here decides by the name, so its characters suffice.
+    const auto harmless = [](char c) {
+      return is_let_dig(c) || c == ':' || c == '.' || c == '%' || c == '-' || c == '_';
+    };
+    const std::size_t inside = span(rest, false, harmless);
+    if (inside == 0 || rest.substr(inside) != "]") return error("bad address literal");
+    return std::string(argument);
+  }
+  if (rest.size() > 1 && rest.ends_with('.')) rest.remove_suffix(1);
+  if (!dot_string(rest, utf8) || !rest.empty()) return error("bad name");
+  return std::string(argument);
+}
+
+}  // namespace protocol

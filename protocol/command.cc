@@ -1,0 +1,136 @@
+#include "protocol/command.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/characters.h"
+
+namespace protocol {
+namespace {
+
+struct Name {
+  std::string_view word;
+  Verb verb;
+};
+constexpr Name names[] = {
+    {"EHLO", Verb::ehlo},
+    {"HELO", Verb::helo},
+    {"MAIL", Verb::mail},
+    {"RCPT", Verb::rcpt},
+    {"DATA", Verb::data},
+    {"RSET", Verb::rset},
+    {"NOOP", Verb::noop},
+    {"QUIT", Verb::quit},
+    {"VRFY", Verb::vrfy},
+    {"HELP", Verb::help},
+    // Of the registry of SMTP verbs and of common practice.
+    {"ATRN", Verb::known_elsewhere},
+    {"AUTH", Verb::known_elsewhere},
+    {"BDAT", Verb::known_elsewhere},
+    {"BURL", Verb::known_elsewhere},
+    {"ETRN", Verb::known_elsewhere},
+    {"EXPN", Verb::known_elsewhere},
+    {"LHLO", Verb::known_elsewhere},
+    {"ONEX", Verb::known_elsewhere},
+    {"SAML", Verb::known_elsewhere},
+    {"SEND", Verb::known_elsewhere},
+    {"SOML", Verb::known_elsewhere},
+    {"STARTTLS", Verb::known_elsewhere},
+    {"TURN", Verb::known_elsewhere},
+    {"VERB", Verb::known_elsewhere},
+    {"XCLIENT", Verb::known_elsewhere},
+    {"XFORWARD", Verb::known_elsewhere},
+    // Browsers made to speak to port 25 (T:B12).
+    {"GET", Verb::forbidden},
+    {"POST", Verb::forbidden},
+    {"CONNECT", Verb::forbidden},
+    {"HEAD", Verb::forbidden},
+    {"PUT", Verb::forbidden},
+    {"OPTIONS", Verb::forbidden},
+};
+
+// `Field-Name:` at the start of the word, as in a header section or an HTTP request.
+bool looks_like_field(std::string_view word) {
+  const std::size_t colon = word.find(':');
+  if (colon == 0 || colon == std::string_view::npos) return false;
+  return std::all_of(word.begin(), word.begin() + static_cast<std::ptrdiff_t>(colon),
+                     [](char c) { return is_let_dig(c) || c == '-' || c == '_'; });
+}
+
+Verb verb_of(std::string_view word) {
+  for (const Name& name : names)
+    if (equals_nocase(word, name.word)) return name.verb;
+  return looks_like_field(word) ? Verb::forbidden : Verb::unknown;
+}
+
+// Takes `prefix` ("FROM:" or "TO:") and at most one space behind it.
+bool take_prefix(std::string_view& text, std::string_view prefix) {
+  if (!starts_with_nocase(text, prefix)) return false;
+  text.remove_prefix(prefix.size());
+  if (text.starts_with(' ')) text.remove_prefix(1);
+  return true;
+}
+
+std::unexpected<Reply> refuse(int code, std::string_view enhanced, std::string_view text,
+                              std::string_view reason = {}) {
+  std::string sentence(text);
+  if (!reason.empty()) sentence.append(": ").append(reason);
+  return std::unexpected(reply::make(code, enhanced, sentence));
+}
+
+// RFC 6531 3.5
+std::unexpected<Reply> refuse_utf8() { return refuse(553, "5.6.7", "Internationalized address without SMTPUTF8"); }
+
+}  // namespace
+
+std::string_view to_string(Verb verb) {
+  if (verb == Verb::known_elsewhere) return "other";
+  if (verb == Verb::forbidden) return "forbidden";
+  for (const Name& name : names)
+    if (name.verb == verb) return name.word;
+  return "unknown";
+}
+
+Command parse_command(std::string_view line) {
+  Command command;
+  command.word = line.substr(0, line.find(' '));
+  command.verb = verb_of(command.word);
+  std::string_view argument = line.substr(command.word.size());
+  argument.remove_prefix(std::min(argument.find_first_not_of(' '), argument.size()));
+  argument.remove_suffix(argument.size() - (argument.find_last_not_of(' ') + 1));
+  command.argument = argument;
+  return command;
+}
+
+std::expected<MailCommand, Reply> parse_mail(std::string_view argument, const Capabilities& offered) {
+  if (!take_prefix(argument, "FROM:")) return refuse(501, "5.5.4", "Syntax: MAIL FROM:<address>");
+  auto path = parse_reverse_path(argument, true);
+  if (!path) return refuse(501, "5.1.7", "Bad sender address syntax", path.error().reason);
+  auto parameters = parse_mail_parameters(argument, offered);
+  if (!parameters) return std::unexpected(parameters.error());
+  if (*path && !is_ascii(**path) && !parameters->smtputf8) return refuse_utf8();
+  return MailCommand{std::move(*path), std::move(*parameters)};
+}
+
+std::expected<RcptCommand, Reply> parse_rcpt(std::string_view argument, const Capabilities& offered, bool smtputf8) {
+  if (!take_prefix(argument, "TO:")) return refuse(501, "5.5.4", "Syntax: RCPT TO:<address>");
+  auto path = parse_forward_path(argument, true);
+  if (!path) return refuse(501, "5.1.3", "Bad recipient address syntax", path.error().reason);
+  auto parameters = parse_rcpt_parameters(argument, offered);
+  if (!parameters) return std::unexpected(parameters.error());
+  const bool allowed = smtputf8 && offered.smtputf8;
+  if (!allowed && (!is_ascii(*path) || !is_ascii(parameters->orcpt.value_or("")))) return refuse_utf8();
+  return RcptCommand{std::move(*path), std::move(*parameters)};
+}
+
+std::string format(const MailCommand& command, const Capabilities& downstream) {
+  MailParameters parameters = command.parameters;
+  if (!downstream.size) parameters.size.reset();
+  return "MAIL FROM:" + format_path(command.reverse_path) + format(parameters);
+}
+
+std::string format(const RcptCommand& command) {
+  return "RCPT TO:" + format_path(command.forward_path) + format(command.parameters);
+}
+
+}  // namespace protocol

@@ -1,0 +1,91 @@
+#include "protocol/header_filter.h"
+
+#include <utility>
+
+#include "protocol/characters.h"
+
+namespace protocol {
+namespace {
+
+constexpr std::size_t max_blanks = 64;  // held back between a field name and its colon; with more it is that field
+
+}  // namespace
+
+// Octet `c` at `position` of a line that has matched the field `name` so far. An end of line instead of the colon
+// counts as the field too.
+HeaderFilter::Match HeaderFilter::match(std::string_view name, std::size_t position, char c) {
+  if (position < name.size()) return to_lower(name[position]) == to_lower(c) ? Match::open : Match::no;
+  if (is_wsp(c)) return position - name.size() < max_blanks ? Match::open : Match::yes;
+  return c == ':' || c == '\r' || c == '\n' ? Match::yes : Match::no;
+}
+
+HeaderFilter::HeaderFilter(std::string removed_field) : removed_field_(std::move(removed_field)) {}
+
+void HeaderFilter::keep_held(At then, std::string& out) {
+  out.append(held_);
+  held_ = std::string();
+  at_ = then;
+}
+
+// Takes octets from the front of a line until it is known what to do with it.
+void HeaderFilter::take_name(std::string_view& content, std::string& out) {
+  const char c = content.front();
+  content.remove_prefix(1);
+  ++header_octets_;
+  held_.push_back(c);
+  if (removed_ == Match::open) removed_ = match(removed_field_, held_.size() - 1, c);
+  if (received_ == Match::open) received_ = match("Received", held_.size() - 1, c);
+  if (held_ == "\r") return;  // the blank line, if LF follows
+  if (held_ == "\r\n" || held_ == "\n") return keep_held(At::body, out);
+  if (received_ == Match::yes && c == ':') ++received_fields_;
+  if (removed_ == Match::yes) {
+    ++removed_fields_;
+    dropping_ = true;
+    held_ = std::string();
+    at_ = c == '\n' ? At::line_start : At::drop;
+    return;
+  }
+  if (removed_ == Match::open || received_ == Match::open) return;
+  keep_held(c == '\n' ? At::line_start : At::keep, out);
+}
+
+// The rest of a line whose fate is known.
+void HeaderFilter::take_line(std::string_view& content, std::string& out) {
+  const std::size_t lf = content.find('\n');
+  const std::string_view piece = content.substr(0, lf == std::string_view::npos ? lf : lf + 1);
+  header_octets_ += piece.size();
+  if (at_ == At::keep) out.append(piece);
+  if (lf != std::string_view::npos) at_ = At::line_start;
+  content.remove_prefix(piece.size());
+}
+
+void HeaderFilter::feed(std::string_view content, std::string& out) {
+  while (!content.empty()) {
+    switch (at_) {
+      case At::line_start:
+        if (is_wsp(content.front())) {
+          at_ = dropping_ ? At::drop : At::keep;
+        } else {
+          dropping_ = false;
+          removed_ = removed_field_.empty() ? Match::no : Match::open;
+          received_ = Match::open;
+          at_ = At::name;
+        }
+        break;
+      case At::name:
+        take_name(content, out);
+        break;
+      case At::keep:
+      case At::drop:
+        take_line(content, out);
+        break;
+      case At::body:
+        out.append(content);
+        return;
+    }
+  }
+}
+
+void HeaderFilter::finish(std::string& out) { keep_held(at_, out); }
+
+}  // namespace protocol

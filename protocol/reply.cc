@@ -1,0 +1,130 @@
+#include "protocol/reply.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "protocol/characters.h"
+
+namespace protocol {
+namespace {
+
+constexpr std::size_t max_wire_line = 512;  // octets with CRLF, RFC 5321 4.5.3.1.5
+
+std::vector<std::string> split_lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (true) {
+    const std::size_t end = text.find('\n');
+    lines.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos || end + 1 == text.size()) return lines;
+    text.remove_prefix(end + 1);
+  }
+}
+
+// `text` cut to `limit` octets, never inside a UTF-8 character.
+std::string_view cut(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return text;
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  return text.substr(0, limit);
+}
+
+}  // namespace
+
+std::string format(const EnhancedCode& code) {
+  return std::to_string(code.status_class) + '.' + std::to_string(code.subject) + '.' + std::to_string(code.detail);
+}
+
+std::optional<EnhancedCode> parse_enhanced_code(std::string_view text) {
+  std::uint16_t parts[3] = {};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::size_t end = i < 2 ? text.find('.') : text.size();
+    if (end == std::string_view::npos || end == 0 || end > 3) return std::nullopt;
+    if (end > 1 && text.front() == '0') return std::nullopt;  // RFC 3463 section 2: no leading zeros
+    for (const char c : text.substr(0, end)) {
+      if (!is_digit(c)) return std::nullopt;
+      parts[i] = static_cast<std::uint16_t>(parts[i] * 10 + (c - '0'));
+    }
+    text.remove_prefix(i < 2 ? end + 1 : end);
+  }
+  if (parts[0] != 2 && parts[0] != 4 && parts[0] != 5) return std::nullopt;
+  return EnhancedCode{parts[0], parts[1], parts[2]};
+}
+
+std::string sanitised(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const char c = text.front();
+    if (const std::size_t length = utf8_non_ascii(text); length > 0) {
+      out.append(text.substr(0, length));
+      text.remove_prefix(length);
+      continue;
+    }
+    out.push_back(is_graphic(c) || is_wsp(c) ? c : '?');
+    text.remove_prefix(1);
+  }
+  return out;
+}
+
+Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::string_view text)
+    : Reply(code, enhanced, split_lines(text)) {}
+
+Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::vector<std::string> lines)
+    : code_(code), enhanced_(enhanced), lines_(std::move(lines)) {
+  if (code < 200 || code > 599) throw std::invalid_argument("reply code out of range");
+  if (enhanced_ &&
+      (enhanced_->status_class != code / 100 || code / 100 == 3 || enhanced_->subject > 999 || enhanced_->detail > 999))
+    enhanced_.reset();
+  if (lines_.empty()) lines_.emplace_back();
+  const auto clean = [](char c) { return is_graphic(c) || is_wsp(c); };
+  for (std::string& line : lines_)
+    if (!std::all_of(line.begin(), line.end(), clean)) line = sanitised(line);
+}
+
+void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
+  const std::string code = std::to_string(reply.code());
+  const std::string enhanced = with_enhanced && reply.enhanced() ? format(*reply.enhanced()) : "";
+  for (std::size_t i = 0; i < reply.lines().size(); ++i) {
+    const std::size_t begin = out.size();
+    out.append(code);
+    out.push_back(i + 1 < reply.lines().size() ? '-' : ' ');
+    out.append(enhanced);
+    if (!enhanced.empty() && !reply.lines()[i].empty()) out.push_back(' ');
+    out.append(cut(reply.lines()[i], max_wire_line - 2 - (out.size() - begin)));
+    out.append("\r\n");
+  }
+}
+
+std::string to_wire(const Reply& reply) {
+  std::string out;
+  append_wire(out, reply);
+  return out;
+}
+
+std::string to_text(const Reply& reply) {
+  std::string out = std::to_string(reply.code());
+  if (reply.enhanced()) out.append(" ").append(format(*reply.enhanced()));
+  const char* separator = " ";
+  for (const std::string& line : reply.lines()) {
+    if (line.empty() && reply.lines().size() == 1) break;
+    out.append(separator).append(line);
+    separator = " / ";
+  }
+  return out;
+}
+
+namespace reply {
+
+Reply make(int code, std::string_view enhanced, std::string_view text) {
+  if (enhanced.empty()) return Reply(code, std::nullopt, text);
+  const std::optional<EnhancedCode> parsed = parse_enhanced_code(enhanced);
+  if (!parsed) throw std::invalid_argument("not an enhanced status code");
+  return Reply(code, parsed, text);
+}
+Reply ok() { return make(250, "2.0.0", "Ok"); }
+Reply bad_sequence(std::string_view text) { return make(503, "5.5.1", text); }
+Reply syntax_error(std::string_view text) { return make(501, "5.5.4", text); }
+Reply unknown_command() { return make(500, "5.5.2", "Command not recognized"); }
+
+}  // namespace reply
+}  // namespace protocol

@@ -1,0 +1,114 @@
+#include "protocol/characters.h"
+#include "protocol/reply.h"
+
+#include <utility>
+
+namespace protocol {
+namespace {
+
+constexpr std::size_t max_line = 2048;  // octets without CRLF
+constexpr std::size_t max_lines = 256;
+
+// The enhanced code in front of a line, ended by a space or the end of the line.
+std::optional<EnhancedCode> leading_code(std::string_view line) {
+  return parse_enhanced_code(line.substr(0, line.find(' ')));
+}
+
+// The code that every line carries, if it agrees with the reply code (RFC 2034 section 3); then taken off the lines.
+std::optional<EnhancedCode> strip_enhanced_code(int code, std::vector<std::string>& lines) {
+  const std::optional<EnhancedCode> first = leading_code(lines.front());
+  if (!first || first->status_class != code / 100) return std::nullopt;
+  for (const std::string& line : lines)
+    if (leading_code(line) != first) return std::nullopt;
+  const std::size_t length = format(*first).size();
+  for (std::string& line : lines) line.erase(0, length + 1);
+  return first;
+}
+
+Reply reply_of(int code, std::vector<std::string> lines) {
+  const std::optional<EnhancedCode> enhanced = strip_enhanced_code(code, lines);
+  return Reply(code, enhanced, std::move(lines));
+}
+
+// Reply-code of RFC 5321 4.2, 200..599; the second digit is not held to 0..5.
+std::optional<int> reply_code(std::string_view line) {
+  if (line.size() < 3 || line[0] < '2' || line[0] > '5' || !is_digit(line[1]) || !is_digit(line[2]))
+    return std::nullopt;
+  return (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
+}
+
+}  // namespace
+
+std::string_view to_string(ReplyError error) {
+  switch (error) {
+    case ReplyError::bad_code:
+      return "not a reply code";
+    case ReplyError::bad_separator:
+      return "neither space nor hyphen after the reply code";
+    case ReplyError::code_changed:
+      return "reply code changed within a reply";
+    case ReplyError::line_too_long:
+      return "reply line too long";
+    case ReplyError::too_many_lines:
+      return "too many reply lines";
+    case ReplyError::bare_cr:
+      return "CR without LF in a reply";
+    case ReplyError::bare_lf:
+      return "LF without CR in a reply";
+    case ReplyError::nul:
+      return "NUL in a reply";
+  }
+  return "";
+}
+
+bool ReplyParser::in_progress() const { return !broken_ && (!lines_.empty() || !line_.empty() || saw_cr_); }
+
+// One line is complete in line_. True: it was the last of its reply.
+std::expected<bool, ReplyError> ReplyParser::take_line() {
+  const std::optional<int> code = reply_code(line_);
+  if (!code) return std::unexpected(ReplyError::bad_code);
+  const bool bare = line_.size() == 3;  // "250" alone ends a reply (RFC 5321 4.2)
+  if (!bare && line_[3] != ' ' && line_[3] != '-') return std::unexpected(ReplyError::bad_separator);
+  if (!lines_.empty() && *code != code_) return std::unexpected(ReplyError::code_changed);
+  if (lines_.size() == max_lines) return std::unexpected(ReplyError::too_many_lines);
+  code_ = *code;
+  const bool last = bare || line_[3] == ' ';
+  lines_.push_back(bare ? std::string() : line_.substr(4));
+  line_.clear();
+  return last;
+}
+
+// Takes one octet that is not ordinary text, or the run of text before the next such octet. True: a reply is complete.
+std::expected<bool, ReplyError> ReplyParser::take_some(std::string_view& input) {
+  constexpr std::string_view special("\r\n\0", 3);
+  const char c = input.front();
+  if (c == '\0') return std::unexpected(ReplyError::nul);
+  if (saw_cr_ != (c == '\n')) return std::unexpected(saw_cr_ ? ReplyError::bare_cr : ReplyError::bare_lf);
+  if (c == '\n' || c == '\r') {
+    input.remove_prefix(1);
+    saw_cr_ = c == '\r';
+    return c == '\n' ? take_line() : false;
+  }
+  const std::string_view run = input.substr(0, input.find_first_of(special));
+  if (line_.size() + run.size() > max_line) return std::unexpected(ReplyError::line_too_long);
+  line_.append(run);
+  input.remove_prefix(run.size());
+  return false;
+}
+
+std::expected<std::optional<Reply>, ReplyError> ReplyParser::feed(std::string_view& input) {
+  if (broken_) return std::unexpected(*broken_);
+  while (!input.empty()) {
+    const std::expected<bool, ReplyError> complete = take_some(input);
+    if (!complete) {
+      broken_ = complete.error();
+      return std::unexpected(*broken_);
+    }
+    if (!*complete) continue;
+    line_ = std::string();  // idle parsers hold no memory
+    return reply_of(code_, std::exchange(lines_, {}));
+  }
+  return std::optional<Reply>();
+}
+
+}  // namespace protocol
