@@ -61,7 +61,8 @@ PacketStatus send_packet(int socket, std::string_view bytes, int fd) {
   for (;;) {
     if (::sendmsg(socket, &message, MSG_NOSIGNAL) >= 0) return PacketStatus::ok;
     if (errno == EINTR) continue;
-    if (errno == EAGAIN || errno == ENOBUFS) return PacketStatus::would_block;
+    // ETOOMANYREFS: too many descriptors of this user are on their way; they will arrive.
+    if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS) return PacketStatus::would_block;
     return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? PacketStatus::closed : PacketStatus::failed;
   }
 }

@@ -13,9 +13,9 @@
 namespace judge {
 
 struct Facts {
-  std::string trace_id;               // named in replies, so that an administrator finds the log line
-  bool scanned = true;                // false: no scanner is configured
-  scanner::Report report;             // meaningful when scanned
+  std::string trace_id;    // named in replies, so that an administrator finds the log line
+  bool scanned = true;     // false: no scanner is configured
+  scanner::Report report;  // meaningful when scanned
 };
 
 struct Verdict {
@@ -24,7 +24,7 @@ struct Verdict {
   bool scanned = true;
   std::optional<protocol::Reply> reply;  // what the client reads, when action is not relay
   std::string added_field;               // "X-Gatepost-Verdict: ...\r\n", or empty
-  std::string status;                    // for the log: CLEAN, VIRUS:name, UNSCANNABLE:why, SUSPICIOUS:name, ERROR:why, UNSCANNED
+  std::string status;  // for the log: CLEAN, VIRUS:name, UNSCANNABLE:why, SUSPICIOUS:name, ERROR:why, UNSCANNED
 
   bool relays() const { return action == config::Action::relay; }
 };

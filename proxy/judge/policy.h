@@ -1,4 +1,5 @@
-// judge(): facts -> verdict by the `defaults` of the configuration (architecture.md, Config). Rules come in front of it.
+// judge(): facts -> verdict by the `defaults` of the configuration (architecture.md, Config). Rules come in front of
+// it.
 #pragma once
 
 #include <string_view>

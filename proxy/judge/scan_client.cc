@@ -51,7 +51,8 @@ ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, st
             return report->id;
           },
           [](std::string_view) {}),
-      engine_(std::move(engine)), silent_(std::move(silent)) {}
+      engine_(std::move(engine)),
+      silent_(std::move(silent)) {}
 
 void ChannelScanClient::attach(scanner::OwnedFd socket) { channel_.attach(std::move(socket)); }
 

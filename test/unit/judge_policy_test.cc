@@ -101,9 +101,27 @@ TEST_CASE("the gravest finding decides") {
   CHECK(judge::judge(defaults, facts).status == "VIRUS:Virus");
 }
 
+TEST_CASE("one reason that a site relays does not hide another that it refuses") {
+  config::Defaults defaults;
+  defaults.unscannable.encrypted = Action::relay;
+  for (const bool encrypted_first : {true, false}) {
+    judge::Facts facts =
+        facts_with(Outcome::unscannable, encrypted_first ? Unscannable::encrypted : Unscannable::recursion);
+    facts.report.findings.push_back(
+        facts_with(Outcome::unscannable, encrypted_first ? Unscannable::recursion : Unscannable::encrypted)
+            .report.findings.front());
+    CHECK(judge::judge(defaults, facts).status == "UNSCANNABLE:recursion");
+  }
+  defaults.suspicious = Action::refuse;
+  judge::Facts facts = facts_with(Outcome::unscannable, Unscannable::encrypted);
+  facts.report.findings.push_back(facts_with(Outcome::suspicious, {}, {}, "Phish").report.findings.front());
+  CHECK(judge::judge(defaults, facts).status == "SUSPICIOUS:Phish");
+}
+
 TEST_CASE("a signature name cannot break a header field or a log line") {
   config::Defaults defaults;
-  const auto facts = facts_with(Outcome::suspicious, {}, {}, std::string("a\r\nX-Evil: 1\0\x1b[31m\xff", 19) + std::string(500, 'x'));
+  const auto facts =
+      facts_with(Outcome::suspicious, {}, {}, std::string("a\r\nX-Evil: 1\0\x1b[31m\xff", 19) + std::string(500, 'x'));
   const judge::Verdict verdict = judge::judge(defaults, facts);
   const std::string body = verdict.added_field.substr(0, verdict.added_field.size() - 2);
   CHECK(verdict.added_field.ends_with("\r\n"));

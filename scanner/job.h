@@ -1,0 +1,72 @@
+// The whole contract between proxy and gatepost-scanner.
+//
+// Over each SOCK_SEQPACKET socket (one per proxy loop) the proxy sends a Request::scan with the message's descriptor
+// (readable; `prefix` octets of synthetic header line, then `size` octets of canonical content) and gets exactly one
+// Report with the same id, in any order. Request::cancel drops a job that nobody waits for any more (no report
+// follows when it was still queued). The first message from the scanner on each socket is `hello`: signatures are
+// loaded, with their count and version text. A scanner that cannot load signatures never says hello and exits with
+// EX_CONFIG (78) after one sentence on stderr. A descriptor whose file is not exactly prefix + size octets long is
+// error(storage); what is no valid request, or comes without its descriptor, costs the proxy this socket.
+// The program ends when all sockets are closed; on SIGTERM when everything accepted is answered (requests that come
+// later get error(not_ready)); at once on a second SIGTERM. It ignores SIGINT and SIGHUP.
+//
+// Program: gatepost-scanner --sockets FD[,FD...] --settings FD
+// where --settings is a descriptor from which one encoded Settings is read to its end.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace scanner {
+
+// A header line in front of each message, so that libclamav sees mail whatever the first real field is (threats.md,
+// section 1 item 3b). Part of the spool before offset 0 of the content; never relayed.
+inline constexpr std::string_view synthetic_prefix =
+    "Received: from gatepost by gatepost; Thu, 01 Jan 1970 00:00:00 +0000\r\n";
+
+struct Request {
+  enum class Kind : std::uint8_t { scan, cancel } kind = Kind::scan;
+  std::uint64_t id = 0;
+  std::uint32_t prefix = 0;    // octets before the content
+  std::uint64_t size = 0;      // octets of content
+  std::uint32_t limit_ms = 0;  // the worker is killed after this many milliseconds of scanning
+  bool operator==(const Request&) const = default;
+};
+std::string encode(const Request& request);
+std::expected<Request, std::string_view> decode_request(std::string_view bytes);
+
+struct Hello {
+  std::uint64_t signatures = 0;
+  std::string version;                // engine and signature version, for logs
+  bool test_signatures_only = false;  // the set protects nobody
+  bool operator==(const Hello&) const = default;
+};
+std::string encode(const Hello& hello);
+std::expected<Hello, std::string_view> decode_hello(std::string_view bytes);
+bool is_hello(std::string_view bytes);  // a Hello, not a Report
+
+// Everything the scanner program is told; made by the supervisor from the config.
+struct Settings {
+  std::string name = "clamav";          // of the scanner in the config, copied into findings
+  std::vector<std::string> signatures;  // files or directories
+  std::uint32_t workers = 2;            // 1..256
+  std::uint32_t queue = 256;            // jobs waiting for a worker before `busy`
+  std::uint32_t scan_limit_ms = 60000;  // upper bound for Request::limit_ms
+  std::uint64_t memory_limit = 0;       // octets of private memory a worker may add to the shared set (0 = 2 GiB)
+  std::uint64_t max_scan_size = 0;      // libclamav's limits; 0 = its own default
+  std::uint64_t max_file_size = 0;      // of the message and of each file in it; larger = unscannable(size)
+  std::uint32_t max_recursion = 0;
+  std::uint32_t max_files = 0;
+  // Where temporary files go when there is nothing better: as root a private tmpfs is mounted over it; else, unless it
+  // lies on a tmpfs already, a directory in /dev/shm is preferred (temporary.h). Absolute, or empty for only /dev/shm.
+  std::string temporary_directory;
+  std::uint32_t uid = 0, gid = 0;  // 0 = stay who we are
+  bool test_hooks = false;         // markers in the content crash, hang or bloat the worker (tests only)
+};
+std::string encode(const Settings& settings);
+std::expected<Settings, std::string_view> decode_settings(std::string_view bytes);
+
+}  // namespace scanner
