@@ -61,7 +61,8 @@ IoResult TcpStream::write(const iovec* parts, int count) {
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<std::size_t>(count);
   for (;;) {
-    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    const ssize_t sent = count == 1 ? ::send(socket_.get(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                                    : ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (sent >= 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
     if (errno != EINTR) return from_errno(errno, may_write_);
   }
@@ -85,6 +86,7 @@ void TcpStream::abort_on_close() {
 void TcpStream::shutdown_write() { ::shutdown(socket_.get(), SHUT_WR); }
 
 int TcpStream::take_error() {
+  if (!may_read_) return 0;  // errors are reported as readable and writable
   int error = 0;
   socklen_t length = sizeof error;
   if (::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;

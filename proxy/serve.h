@@ -1,0 +1,22 @@
+// The proxy process: wiring of loops, listeners, channels and sessions. Forked by the supervisor with its privileges
+// already dropped.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "config/config.h"
+#include "proxy/admin/log.h"
+#include "proxy/supervisor/window.h"
+#include "scanner/packet_socket.h"
+
+struct ProxyStart {
+  std::shared_ptr<const config::Config> config;
+  std::vector<std::vector<scanner::OwnedFd>> listeners;  // [loop][listener in config order], bound and listening, non-blocking
+  scanner::OwnedFd control;                              // supervisor/control.h
+  supervisor::Window* window = nullptr;
+  int log_file = -1;
+};
+
+// Runs until drained or cut; returns the exit status.
+int run_proxy(ProxyStart start);

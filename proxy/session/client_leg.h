@@ -1,0 +1,53 @@
+// The client's leg of a session: command lines in, replies out. Bounded in both directions.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/line_buffer.h"
+#include "protocol/reply.h"
+#include "proxy/io/stream.h"
+
+namespace session {
+
+class ClientLeg {
+ public:
+  ClientLeg(std::unique_ptr<io::Stream> stream, io::Scope& scope) : stream_(std::move(stream)), scope_(scope) {}
+
+  // Takes the bytes that are there, without waiting, while fewer than 64 KiB are unread. After this gone() is current.
+  void take_input();
+  bool gone() const { return end_ != io::IoStatus::ok; }  // FIN or RST has been seen
+  bool reset() const { return end_ == io::IoStatus::reset; }
+  bool full() const { return unread_ >= most_unread; }     // take_input() leaves the rest to the kernel
+
+  bool has_line() const { return lines_.has_line(); }
+  bool has_unread() const { return !lines_.empty(); }
+  std::optional<protocol::Line> next_line();
+  bool quit_waits() const;  // a complete QUIT is among the unread lines
+
+  // Content: bytes that are not commands. Views stay valid until the next call on this leg or of any other read.
+  // would_block: wait for readable().
+  io::IoStatus read_content(std::string_view& bytes);
+  void give_back(std::string_view bytes);  // what followed the final dot
+
+  void queue(const protocol::Reply& reply, bool with_enhanced = true) { append_wire(out_, reply, with_enhanced); }
+  std::size_t queued() const { return out_.size(); }
+  io::Task<bool> flush(io::TimePoint until);  // false: the client is gone or does not read
+  void flush_now();  // what can be written without waiting, unless half a reply went out before; for farewells
+
+  io::Signal& readable() { return stream_->readable; }
+  io::Stream& stream() { return *stream_; }
+
+ private:
+  static constexpr std::size_t most_unread = 65536;
+  std::unique_ptr<io::Stream> stream_;
+  io::Scope& scope_;
+  protocol::LineBuffer lines_;
+  std::string out_;
+  std::size_t unread_ = 0;
+  io::IoStatus end_ = io::IoStatus::ok;
+  bool torn_ = false;  // a flush was stopped or failed in the middle
+};
+
+}  // namespace session

@@ -1,0 +1,78 @@
+// The downstream leg as a session sees it: a live SMTP dialogue (smtp_downstream.h) or a maildir behind the keeper
+// (maildir_downstream.h). Replies are values; a leg that was lost answers 4yz.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "protocol/capabilities.h"
+#include "protocol/command.h"
+#include "protocol/envelope.h"
+#include "proxy/io/stream.h"
+#include "proxy/session/services.h"
+
+namespace session {
+
+class ClientLeg;
+
+// Everything that delivering one message needs.
+struct Parcel {
+  const protocol::Envelope& envelope;
+  io::Spool& spool;
+  std::uint64_t dot_lines;        // canonical lines that begin with a dot
+  std::string_view added_field;   // canonical header line(s) for the top, or empty
+  std::string_view trace_id;
+  std::string_view client;        // address, for the window
+  std::string_view helo;
+  std::string_view client_ip;
+  bool esmtp;
+  InFlightSlot& slot;             // opened before the point of no return
+  ClientLeg& client_leg;          // asked "still there?" before the point of no return
+  io::TimePoint answer_by;        // our reply to the client must be written by then
+};
+
+struct Delivery {
+  explicit Delivery(protocol::Reply answer) : reply(std::move(answer)) {}
+  protocol::Reply reply;
+  bool client_gone = false;  // noticed before our final dot; nothing was delivered
+  bool unknown = false;      // lost after our final dot: the downstream may have the message
+};
+
+class Downstream {
+ public:
+  virtual ~Downstream() = default;
+
+  // The greeting; a 2yz means that the leg is open. Otherwise the reply is for the client, and the session ends.
+  virtual io::Task<protocol::Reply> open() = 0;
+  // EHLO or HELO with the client's name. After a 2yz capabilities() are those of this server.
+  virtual io::Task<protocol::Reply> hello(protocol::Verb verb, std::string name) = 0;
+  virtual const protocol::Capabilities& capabilities() const = 0;
+
+  // A group of pipelined commands: each of these asks, answer() gives the replies in the same order.
+  virtual void mail(const protocol::MailCommand& command) = 0;
+  virtual void rcpt(const protocol::RcptCommand& command) = 0;
+  virtual void reset() = 0;  // RSET; its reply is taken by answer() too
+  virtual io::Task<protocol::Reply> answer() = 0;
+  // The transaction's accepted envelope while one is open (for replay after a lost connection), else nullptr.
+  virtual void follow(const protocol::Envelope* accepted) = 0;
+  // RSET whose reply nobody waits for: after a message that we refuse ourselves.
+  virtual void forget_transaction() = 0;
+
+  // While nothing is asked: `stirred` is raised when bytes or an end of connection arrive; then call look().
+  virtual io::Signal& stirred() = 0;
+  virtual void look() = 0;
+  // Unasked bytes came: the leg cannot be trusted, the session must end with 421.
+  virtual bool broken() const = 0;
+  // Keeps the connection from idling out; returns when to call again.
+  virtual io::TimePoint keep_alive(io::TimePoint now) = 0;
+
+  virtual io::Task<Delivery> deliver(Parcel& parcel) = 0;
+  // In order (QUIT) when `polite`, else by RST.
+  virtual io::Task<> close(bool polite) = 0;
+  virtual std::string address() const = 0;  // relay= of the log
+};
+
+std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Downstream& settings, io::Scope& scope);
+
+}  // namespace session

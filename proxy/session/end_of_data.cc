@@ -1,0 +1,88 @@
+#include "proxy/session/end_of_data.h"
+
+#include <algorithm>
+
+#include "proxy/judge/policy.h"
+
+namespace session {
+
+using io::Task;
+
+namespace {
+
+// The nursery kills a worker at the limit and says so; this much later nobody waits for its word any more.
+constexpr io::Duration report_grace = std::chrono::milliseconds(500);
+
+scanner::Report out_of_time() {
+  scanner::Finding finding;
+  finding.outcome = scanner::Outcome::unscannable;
+  finding.unscannable = scanner::Unscannable::time;
+  scanner::Report report;
+  report.findings.push_back(std::move(finding));
+  return report;
+}
+
+bool is_gone(ClientLeg& client) {
+  client.take_input();
+  return client.gone() && !client.quit_waits();
+}
+
+// Nothing when the client went away while it waited.
+Task<std::optional<scanner::Report>> scan(Transaction& mail, const Services& services, ClientLeg& client,
+                                          Downstream& downstream, io::Scope& scope) {
+  const config::Limits& limits = services.config->limits;
+  const io::TimePoint until = mail.times.final_dot + limits.scan_wait + report_grace;
+  const auto job = services.scanner->start(*mail.spool, limits.scan_limit);
+  while (true) {
+    std::optional<scanner::Report> report = job->report();
+    if (report) co_return report;
+    const io::TimePoint now = scope.now();
+    if (now >= until) break;
+    const io::TimePoint wake = std::min(until, downstream.keep_alive(now));
+    co_await io::Wait(scope, wake, job->done(), client.readable(), downstream.stirred());
+    if (is_gone(client)) co_return std::nullopt;
+    downstream.look();
+  }
+  services.scanner->overdue();
+  co_return out_of_time();
+}
+
+Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
+             Downstream& downstream, io::Scope& scope) {
+  Parcel parcel(mail.envelope, *mail.spool, mail.counts.dot_lines, mail.verdict.added_field, mail.trace_id, facts.address,
+                facts.helo, facts.ip, facts.esmtp, mail.slot, client, mail.times.final_dot + services.config->limits.answer_within);
+  Delivery delivery = co_await downstream.deliver(parcel);
+  mail.times.relay_end = scope.now();
+  mail.relay = downstream.address();
+  mail.reply = std::move(delivery.reply);
+  mail.end = delivery.client_gone ? End::client_gone : delivery.unknown ? End::unknown : End::answered;
+}
+
+}  // namespace
+
+Task<> finish(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
+              Downstream& downstream, io::Scope& scope) {
+  mail.end = End::answered;
+  mail.reply = mail.refusal;
+  if (!mail.refusal) {
+    judge::Facts known;
+    known.trace_id = mail.trace_id;
+    known.scanned = services.scanner != nullptr;
+    if (known.scanned) {
+      std::optional<scanner::Report> report = co_await scan(mail, services, client, downstream, scope);
+      mail.times.scan_end = scope.now();
+      if (!report) {
+        mail.end = End::client_gone;
+        co_return;
+      }
+      known.report = std::move(*report);
+    }
+    mail.verdict = judge::judge(services.config->defaults, known);
+    mail.judged = true;
+    mail.reply = mail.verdict.reply;
+  }
+  if (mail.reply) downstream.forget_transaction();
+  else co_await relay(mail, facts, services, client, downstream, scope);
+}
+
+}  // namespace session

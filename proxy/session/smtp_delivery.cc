@@ -1,0 +1,249 @@
+// Content and end of data towards an SMTP downstream (dialogue.md D3): DATA, content, final dot, the reply that counts.
+//
+// Theory: nothing goes downstream before the verdict. Up to the final dot everything may be given up without harm: the
+// connection is reset and the downstream has no message. The bytes that hold the final dot are handed to the kernel in
+// one piece with the end of the content; from then on only the downstream's reply, the deadline or a stop end the wait,
+// and whatever is not a reply means `unknown`.
+#include <algorithm>
+#include <unistd.h>
+
+#include "protocol/dot_stuffing.h"
+#include "proxy/session/client_leg.h"
+#include "proxy/session/smtp_downstream.h"
+
+namespace session {
+
+using io::IoStatus;
+using io::Task;
+using protocol::Reply;
+namespace reply = protocol::reply;
+
+namespace {
+
+constexpr std::string_view final_dot = ".\r\n";
+constexpr std::size_t file_chunk = 65536;
+
+Reply lost_before_dot() {
+  return reply::make(451, "4.4.2", "The connection to the mail server behind was lost, please try again");
+}
+Reply lost_after_dot() {
+  return reply::make(451, "4.4.2", "The mail server behind did not confirm the message, please try again");
+}
+
+}  // namespace
+
+Task<std::optional<Reply>> SmtpDownstream::ask_data() {
+  const io::TimePoint until = reply_deadline();
+  look();
+  if (stream_) co_await swallow(until);
+  if (broken_) co_return lost_reply();
+  if (!stream_) {
+    const bool alive = co_await revive();
+    if (!alive) co_return reply::make(451, "4.4.1", "The mail server behind does not answer, please try again");
+  }
+  ask("DATA");
+  const bool sent = co_await send_asked();
+  if (!sent) {
+    outstanding_ = 0;
+    co_return lost_before_dot();
+  }
+  std::optional<Reply> answered = co_await read_reply(until);
+  outstanding_ = 0;
+  if (!answered) co_return lost_before_dot();
+  if (answered->code() == 354 && unread_.empty()) co_return std::nullopt;
+  if (answered->transient() || answered->permanent()) co_return answered;
+  lose("answered DATA with " + to_text(*answered));
+  co_return reply::make(451, "4.5.0", "The mail server behind does not follow the protocol, please try again");
+}
+
+// Bytes from the downstream while we send content: an early reply, or the end of the connection.
+bool SmtpDownstream::reply_is_early() {
+  const io::Scratch space = io::scratch();
+  const io::IoResult got = stream_->read(space.data, space.size);
+  if (got.status == IoStatus::ok) unread_.append(space.data, got.count);
+  else if (got.status != IoStatus::would_block) lose("closed the connection");
+  return !unread_.empty();
+}
+
+Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, io::TimePoint until) {
+  while (count > 0) {
+    if (parts->iov_len == 0) {
+      ++parts;
+      --count;
+      continue;
+    }
+    const io::IoResult result = stream_->write(parts, count);
+    if (result.status == IoStatus::ok) {
+      std::size_t left = result.count;
+      while (count > 0 && left >= parts->iov_len) {
+        left -= parts->iov_len;
+        ++parts;
+        --count;
+      }
+      if (left > 0) {
+        parts->iov_base = static_cast<char*>(parts->iov_base) + left;
+        parts->iov_len -= left;
+      }
+      continue;
+    }
+    if (reply_is_early()) co_return Sent::early_reply;
+    if (!stream_) co_return Sent::lost;
+    if (result.status != IoStatus::would_block) {
+      lose("closed the connection");
+      co_return Sent::lost;
+    }
+    const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
+    if (woken == io::Woken::deadline) co_return Sent::late;
+  }
+  co_return Sent::all;
+}
+
+Task<SmtpDownstream::Sent> SmtpDownstream::push_text(std::string_view text, io::TimePoint until) {
+  iovec part{const_cast<char*>(text.data()), text.size()};
+  const Sent sent = co_await push(&part, 1, until);
+  co_return sent;
+}
+
+// The file as it is: only for content without lines that need a dot in front.
+Task<SmtpDownstream::Sent> SmtpDownstream::push_file(Parcel& parcel, std::uint64_t size, io::TimePoint until) {
+  std::uint64_t done = 0;
+  while (done < size) {
+    const auto offset = static_cast<off_t>(parcel.spool.file_offset() + done);
+    const io::IoResult result = stream_->send_file(parcel.spool.file(), offset, size - done);
+    if (result.status == IoStatus::ok) {
+      done += result.count;
+      continue;
+    }
+    if (reply_is_early()) co_return Sent::early_reply;
+    if (!stream_) co_return Sent::lost;
+    if (result.status != IoStatus::would_block) {
+      lose("closed the connection");
+      co_return Sent::lost;
+    }
+    const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
+    if (woken == io::Woken::deadline) co_return Sent::late;
+  }
+  co_return Sent::all;
+}
+
+Task<SmtpDownstream::Sent> SmtpDownstream::push_stuffed_file(Parcel& parcel, io::TimePoint until) {
+  protocol::DotEncoder encoder;
+  std::string chunk(file_chunk, '\0');
+  std::string wire;
+  for (std::uint64_t done = 0; done < parcel.spool.size();) {
+    const ssize_t got = ::pread(parcel.spool.file(), chunk.data(), chunk.size(),
+                                static_cast<off_t>(parcel.spool.file_offset() + done));
+    if (got <= 0) {
+      lose("our spool cannot be read");
+      co_return Sent::lost;
+    }
+    const std::size_t take = std::min<std::uint64_t>(static_cast<std::uint64_t>(got), parcel.spool.size() - done);
+    done += take;
+    wire.clear();
+    encoder.feed(std::string_view(chunk.data(), take), wire);
+    const Sent sent = co_await push_text(wire, until);
+    if (sent != Sent::all) co_return sent;
+  }
+  co_return Sent::all;
+}
+
+// What may be sent while giving up is still free: the content of messages that are in a file.
+Task<SmtpDownstream::Sent> SmtpDownstream::push_before_dot(Parcel& parcel, io::TimePoint until) {
+  if (parcel.spool.in_memory()) co_return Sent::all;
+  Sent sent = co_await push_text(parcel.added_field, until);
+  if (sent != Sent::all) co_return sent;
+  if (parcel.dot_lines == 0) sent = co_await push_file(parcel, parcel.spool.size(), until);
+  else sent = co_await push_stuffed_file(parcel, until);
+  co_return sent;
+}
+
+// The rest, with the final dot, in one write.
+Task<SmtpDownstream::Sent> SmtpDownstream::push_last(Parcel& parcel, io::TimePoint until) {
+  std::string_view field, content;
+  std::string stuffed;
+  if (parcel.spool.in_memory()) {
+    field = parcel.added_field;
+    content = parcel.spool.memory();
+    if (parcel.dot_lines != 0) {
+      protocol::DotEncoder encoder;
+      encoder.feed(content, stuffed);
+      content = stuffed;
+    }
+  }
+  iovec parts[3] = {};
+  parts[0].iov_base = const_cast<char*>(field.data());
+  parts[0].iov_len = field.size();
+  parts[1].iov_base = const_cast<char*>(content.data());
+  parts[1].iov_len = content.size();
+  parts[2].iov_base = const_cast<char*>(final_dot.data());
+  parts[2].iov_len = final_dot.size();
+  const Sent sent = co_await push(parts, 3, until);
+  co_return sent;
+}
+
+Task<Delivery> SmtpDownstream::give_up(Sent why) {
+  std::optional<Reply> early;
+  if (why == Sent::early_reply && stream_) early = co_await read_reply(reply_deadline());
+  lose(why == Sent::late ? "is too slow" : "ended the transfer");
+  if (early && (early->transient() || early->permanent())) co_return Delivery(std::move(*early));
+  co_return Delivery(lost_before_dot());
+}
+
+Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
+  const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
+  std::optional<Reply> answered = co_await read_reply(until);
+  if (answered && answered->intermediate()) {
+    lose("answered the end of data with " + to_text(*answered));
+    answered.reset();
+  }
+  Delivery delivery(answered ? std::move(*answered) : lost_after_dot());
+  delivery.unknown = !answered;
+  if (stream_ && !unread_.empty()) {
+    lose("sent more replies than it was asked for");
+    broken_ = true;
+  }
+  co_return delivery;
+}
+
+Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
+  const io::TimePoint until = parcel.answer_by - services_.config->limits.min_relay_wait;
+  bound_ = until;
+  std::optional<Reply> refused = co_await ask_data();
+  bound_ = io::never;
+  keep_alives_ = 0;
+  if (refused) {
+    if (stream_) forget_transaction();
+    co_return Delivery(std::move(*refused));
+  }
+  Sent sent = co_await push_before_dot(parcel, until);
+  if (sent == Sent::all && reply_is_early()) sent = Sent::early_reply;
+  if (sent == Sent::all && !stream_) sent = Sent::lost;
+  if (sent == Sent::all && scope_.now() >= until) sent = Sent::late;
+  if (sent != Sent::all) {
+    Delivery given_up = co_await give_up(sent);
+    co_return given_up;
+  }
+  parcel.client_leg.take_input();
+  if (parcel.client_leg.gone() && !parcel.client_leg.quit_waits()) {
+    lose("the client is gone");
+    Delivery abandoned(lost_before_dot());
+    abandoned.client_gone = true;
+    co_return abandoned;
+  }
+  InFlight& in_flight = *services_.in_flight;
+  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client, address_);
+  if (!parcel.slot.take(in_flight, slot)) {
+    lose("too many messages are in flight");
+    co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));
+  }
+  sent = co_await push_last(parcel, until);
+  if (sent != Sent::all) {
+    parcel.slot.close();
+    Delivery given_up = co_await give_up(sent);
+    co_return given_up;
+  }
+  Delivery delivery = co_await await_verdict(parcel);
+  co_return delivery;
+}
+
+}  // namespace session

@@ -1,0 +1,274 @@
+#include "proxy/session/smtp_downstream.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace session {
+
+using io::IoStatus;
+using io::Task;
+using protocol::Reply;
+namespace reply = protocol::reply;
+
+namespace {
+
+// Postfix allows 100 junk commands in a session (dialogue.md D3).
+constexpr unsigned most_keep_alives = 50;
+constexpr io::Duration farewell_patience = std::chrono::seconds(2);
+
+Reply not_available() {
+  return reply::make(421, "4.4.1", "Service not available, the mail server behind does not answer");
+}
+
+}  // namespace
+
+Task<Reply> SmtpDownstream::open() {
+  const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
+  io::Connected connected =
+      co_await services_.connector->connect(settings_.servers, scope_, settings_.connect_timeout, until);
+  if (!connected) {
+    lost_why_ = connected.error().text;
+    co_return not_available();
+  }
+  stream_ = std::move(*connected);
+  address_ = stream_->peer();
+  parser_ = protocol::ReplyParser();
+  last_sent_ = scope_.now();
+  std::optional<Reply> banner = co_await read_reply(until);
+  if (!banner) co_return not_available();
+  if (banner->intermediate() || !unread_.empty()) {
+    lose("does not begin with a banner");
+    co_return not_available();
+  }
+  if (!banner->positive()) lose("refused us: " + to_text(*banner));
+  co_return std::move(*banner);
+}
+
+Task<Reply> SmtpDownstream::hello(protocol::Verb verb, std::string name) {
+  hello_verb_ = verb;
+  hello_name_ = std::move(name);
+  ask(std::string(to_string(hello_verb_)) + " " + hello_name_);
+  Reply answered = co_await answer();
+  if (answered.positive())
+    capabilities_ = hello_verb_ == protocol::Verb::ehlo ? parse_capabilities(answered) : protocol::Capabilities();
+  co_return answered;
+}
+
+void SmtpDownstream::ask(std::string command) {
+  command += "\r\n";
+  asked_.push_back(std::move(command));
+}
+
+Task<bool> SmtpDownstream::send_asked() {
+  // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
+  const std::size_t count = capabilities_.pipelining ? asked_.size() : 1;
+  std::string group;
+  for (std::size_t i = 0; i < count; ++i) {
+    group += asked_.front();
+    asked_.pop_front();
+  }
+  outstanding_ += count;
+  last_sent_ = scope_.now();
+  const IoStatus sent = co_await write_all(*stream_, scope_, reply_deadline(), group);
+  if (sent != IoStatus::ok) lose(sent == IoStatus::timeout ? "does not read" : "closed the connection");
+  co_return sent == IoStatus::ok;
+}
+
+Task<Reply> SmtpDownstream::answer() {
+  if (broken_) {
+    asked_.clear();
+    co_return lost_reply();
+  }
+  if (!stream_ && outstanding_ == 0) co_await revive();
+  if (stream_ && outstanding_ == 0) {
+    const bool heeded = co_await swallow(reply_deadline());
+    if (heeded) co_await send_asked();
+  }
+  if (!stream_) {
+    // What was asked before the loss is answered by the loss, one reply each.
+    if (outstanding_ > 0) --outstanding_;
+    else if (!asked_.empty()) asked_.pop_front();
+    co_return lost_reply();
+  }
+  std::optional<Reply> answered = co_await read_reply(reply_deadline());
+  --outstanding_;
+  if (!answered) co_return lost_reply();
+  if (answered->intermediate()) {
+    lose("answered out of turn: " + to_text(*answered));
+    co_return lost_reply();
+  }
+  if (outstanding_ == 0 && !unread_.empty()) {
+    lose("sent more replies than it was asked for");
+    broken_ = true;
+  }
+  co_return std::move(*answered);
+}
+
+std::optional<Reply> SmtpDownstream::parse_reply(std::string_view& input) {
+  auto parsed = parser_.feed(input);
+  if (!parsed) {
+    lose("sent what is not an SMTP reply (" + std::string(to_string(parsed.error())) + ")");
+    return std::nullopt;
+  }
+  return std::move(*parsed);
+}
+
+Task<std::optional<Reply>> SmtpDownstream::read_reply(io::TimePoint until) {
+  while (stream_) {
+    if (!unread_.empty()) {
+      std::string_view input = unread_;
+      std::optional<Reply> reply = parse_reply(input);
+      unread_.erase(0, unread_.size() - input.size());
+      if (reply) co_return reply;
+      if (!stream_) break;
+    }
+    const io::Scratch space = io::scratch();
+    const io::IoResult got = stream_->read(space.data, space.size);
+    if (got.status == IoStatus::ok) {
+      std::string_view input(space.data, got.count);
+      std::optional<Reply> reply = parse_reply(input);
+      unread_.assign(input);
+      if (reply) co_return reply;
+    } else if (got.status != IoStatus::would_block) {
+      lose("closed the connection");
+    } else if (co_await io::Wait(scope_, until, stream_->readable) == io::Woken::deadline) {
+      lose("does not answer");
+    }
+  }
+  co_return std::nullopt;
+}
+
+Task<bool> SmtpDownstream::swallow(io::TimePoint until) {
+  while (unheeded_ > 0 && stream_) {
+    const std::optional<Reply> reply = co_await read_reply(until);
+    if (!reply) break;
+    --unheeded_;
+    if (reply->code() == 421) lose("ended the session: " + to_text(*reply));
+  }
+  co_return static_cast<bool>(stream_);
+}
+
+void SmtpDownstream::lose(std::string why) {
+  lost_why_ = std::move(why);
+  drop();
+}
+
+void SmtpDownstream::drop() {
+  if (stream_) stream_->abort_on_close();
+  stream_.reset();
+  unread_.clear();
+  unheeded_ = 0;
+}
+
+Reply SmtpDownstream::lost_reply() const {
+  if (broken_) return reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing");
+  return reply::make(451, "4.4.2", "The connection to the mail server behind was lost, please try again");
+}
+
+bool SmtpDownstream::carries_all() const {
+  if (accepted_ == nullptr) return true;
+  const protocol::MailParameters& used = accepted_->mail.parameters;
+  const bool dsn = used.ret || used.envid ||
+                   std::any_of(accepted_->recipients.begin(), accepted_->recipients.end(),
+                               [](const auto& r) { return r.parameters.notify || r.parameters.orcpt; });
+  return (!used.smtputf8 || capabilities_.smtputf8) && (!used.body || capabilities_.eight_bit_mime) &&
+         (!dsn || capabilities_.dsn);
+}
+
+Task<bool> SmtpDownstream::revive() {
+  // Nothing of a message has gone downstream yet, so a new connection loses nothing (D3).
+  std::deque<std::string> asked = std::exchange(asked_, {});
+  const Reply banner = co_await open();
+  if (banner.positive() && !hello_name_.empty()) {
+    const Reply greeted = co_await hello(hello_verb_, hello_name_);
+    if (!greeted.positive()) lose("refused us: " + to_text(greeted));
+  }
+  if (stream_ && !carries_all()) lose("no longer offers what this message needs");
+  if (stream_ && accepted_ != nullptr) co_await replay();
+  asked_ = std::move(asked);
+  co_return static_cast<bool>(stream_);
+}
+
+Task<bool> SmtpDownstream::replay() {
+  mail(accepted_->mail);
+  for (const protocol::RcptCommand& recipient : accepted_->recipients) rcpt(recipient);
+  const std::size_t count = asked_.size();
+  bool all = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!stream_) break;
+    const Reply again = co_await answer();
+    all = all && again.positive();
+  }
+  if (stream_ && !all) lose("no longer accepts what it accepted before");
+  asked_.clear();
+  outstanding_ = 0;
+  co_return static_cast<bool>(stream_);
+}
+
+void SmtpDownstream::forget_transaction() {
+  keep_alives_ = 0;
+  if (!stream_) return;
+  const iovec part{const_cast<char*>("RSET\r\n"), 6};
+  const io::IoResult sent = stream_->write(&part, 1);
+  // A server whose socket is full after a message-long silence is not worth keeping.
+  if (sent.status != IoStatus::ok || sent.count != part.iov_len) lose("does not read");
+  else ++unheeded_;
+}
+
+io::Signal& SmtpDownstream::stirred() { return stream_ ? stream_->readable : never_; }
+
+void SmtpDownstream::look() {
+  while (stream_ && outstanding_ == 0) {
+    const io::Scratch space = io::scratch();
+    const io::IoResult got = stream_->read(space.data, space.size);
+    if (got.status == IoStatus::would_block) return;
+    if (got.status != IoStatus::ok) return lose("closed the connection");
+    std::string_view input(space.data, got.count);
+    while (stream_ && !input.empty()) {
+      const std::optional<Reply> reply = parse_reply(input);
+      if (!reply) break;
+      if (reply->code() == 421) return lose("ended the session: " + to_text(*reply));
+      if (unheeded_ == 0) {
+        lose("spoke without being asked: " + to_text(*reply));
+        broken_ = true;
+        return;
+      }
+      --unheeded_;
+    }
+  }
+}
+
+io::TimePoint SmtpDownstream::keep_alive(io::TimePoint now) {
+  if (!stream_ || settings_.keepalive.count() == 0 || keep_alives_ >= most_keep_alives) return io::never;
+  const io::TimePoint due = last_sent_ + settings_.keepalive;
+  if (now < due) return due;
+  if (unheeded_ > 0) {  // the last one is not answered yet: the server is slow, more of them would not help
+    last_sent_ = now;
+    return now + settings_.keepalive;
+  }
+  const iovec part{const_cast<char*>("NOOP\r\n"), 6};
+  const io::IoResult sent = stream_->write(&part, 1);
+  if (sent.status != IoStatus::ok || sent.count != part.iov_len) {
+    lose("does not read");
+    return io::never;
+  }
+  ++unheeded_;
+  ++keep_alives_;
+  last_sent_ = now;
+  return now + settings_.keepalive;
+}
+
+Task<> SmtpDownstream::close(bool polite) {
+  if (stream_ && polite && outstanding_ == 0) {
+    const io::TimePoint until = scope_.now() + farewell_patience;
+    const bool heeded = co_await swallow(until);
+    if (heeded) {
+      const IoStatus sent = co_await write_all(*stream_, scope_, until, "QUIT\r\n");
+      if (sent == IoStatus::ok) co_await read_reply(until);
+    }
+    stream_.reset();
+  }
+  drop();
+}
+
+}  // namespace session

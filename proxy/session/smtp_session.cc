@@ -1,0 +1,405 @@
+#include "proxy/session/smtp_session.h"
+
+#include <algorithm>
+#include <new>
+
+#include "proxy/session/content.h"
+#include "proxy/session/end_of_data.h"
+
+namespace session {
+
+using io::Task;
+using protocol::Reply;
+using protocol::SmtpState;
+using protocol::Verb;
+namespace reply = protocol::reply;
+
+namespace {
+
+// A group is answered at the latest after this many commands, so that both directions stay bounded.
+constexpr std::size_t most_in_group = 100;
+constexpr std::size_t most_queued = 16384;  // octets of replies
+// From half of the permitted errors on each further one costs its sender a second (T:B13).
+constexpr io::Duration error_delay = std::chrono::seconds(1);
+
+}  // namespace
+
+SmtpSession::SmtpSession(const Services& services, const config::Listener& listener, std::unique_ptr<io::Stream> client,
+                         std::string client_ip, io::Loop& loop)
+    : services_(services), listener_(listener), scope_(loop), trace_id_(services.new_trace_id()) {
+  facts_.address = client->peer();
+  facts_.ip = std::move(client_ip);
+  facts_.listener = listener.name;
+  client_ = std::make_unique<ClientLeg>(std::move(client), scope_);
+  downstream_ = make_downstream(services_, services_.config->downstream_of(listener_), scope_);
+}
+
+Task<> SmtpSession::run() {
+  bool stopped = false;
+  std::string failure;
+  try {
+    co_await story();
+  } catch (const io::Stopped&) {
+    stopped = true;
+  } catch (const std::bad_alloc&) {
+    failure = "out of memory";
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  if (stopped || !failure.empty()) interrupted(stopped, failure);
+  if (transaction_) end_transaction(end_when_cut());
+  client_->flush_now();
+  co_await leave(stopped);
+}
+
+Task<> SmtpSession::leave(bool stopped) {
+  client_.reset();
+  try {
+    co_await downstream_->close(!stopped);
+  } catch (const io::Stopped&) {
+  }
+}
+
+Task<> SmtpSession::story() {
+  const bool greeted = co_await greet();
+  while (greeted && !ending_) {
+    const bool line_waits = co_await await_line();
+    if (!line_waits) break;
+    while (!ending_ && group_.size() < most_in_group && client_->queued() < most_queued) {
+      const std::optional<protocol::Line> line = client_->next_line();
+      if (!line) break;
+      co_await obey(*line);
+    }
+    co_await settle();
+    const bool told = co_await deliver_replies();
+    if (!told) break;
+  }
+}
+
+Task<bool> SmtpSession::greet() {
+  const Reply banner = co_await downstream_->open();
+  if (!banner.positive()) {
+    note(admin::Level::warning, "downstream_refused", to_text(banner));
+    end_with(banner);
+    co_await deliver_replies();
+    co_return false;
+  }
+  const io::TimePoint quiet_until = scope_.now() + listener_.early_talker_wait;
+  client_->take_input();
+  while (scope_.now() < quiet_until && !client_->gone() && !client_->has_unread()) {
+    co_await io::Wait(scope_, quiet_until, client_->readable());
+    client_->take_input();
+  }
+  if (client_->has_unread()) {
+    note(admin::Level::warning, "early_talker");
+    end_with(reply::make(554, "5.5.1", "Protocol error: you spoke before the banner"));
+  } else {
+    client_->queue(Reply(220, std::nullopt, services_.config->hostname + " ESMTP gatepost"), false);
+  }
+  const bool told = co_await deliver_replies();
+  co_return told && !ending_;
+}
+
+Task<bool> SmtpSession::await_line() {
+  const io::TimePoint until = scope_.now() + listener_.command_timeout;
+  while (!client_->has_line()) {
+    client_->take_input();
+    if (client_->has_line()) break;
+    const io::TimePoint now = scope_.now();
+    if (client_->gone()) {
+      if (transaction_ || client_->reset()) note(admin::Level::info, "lost_connection");
+      co_return false;
+    }
+    if (downstream_->broken()) end_with(reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing"));
+    else if (scope_.draining() && !transaction_) end_with(reply::make(421, "4.3.2", "Service is shutting down, please reconnect"));
+    else if (now >= until) end_with(reply::make(421, "4.4.2", "Timeout, closing the connection"));
+    if (ending_) {
+      co_await deliver_replies();
+      co_return false;
+    }
+    const io::TimePoint wake = transaction_ ? std::min(until, downstream_->keep_alive(now)) : until;
+    co_await io::Wait(scope_, wake, client_->readable(), downstream_->stirred(), scope_.drained);
+    downstream_->look();
+  }
+  co_return true;
+}
+
+Task<> SmtpSession::obey(const protocol::Line& line) {
+  if (line.too_long || line.nul || line.bare_lf || line.bare_cr) {
+    own(reply::make(500, "5.5.2", line.too_long  ? "Line too long"
+                                  : line.nul     ? "A command cannot hold NUL octets"
+                                  : line.bare_lf ? "A command must end in CRLF, not in LF alone"
+                                                 : "A command cannot hold a lone CR"));
+    co_return;
+  }
+  const protocol::Command command = protocol::parse_command(line.text);
+  if (command.verb == Verb::forbidden) {
+    note(admin::Level::warning, "not_smtp", line.text);
+    co_await settle();
+    if (!ending_) end_with(reply::make(221, "2.7.0", "This is a mail server"));
+    co_return;
+  }
+  if (command.verb == Verb::unknown) co_return own(reply::unknown_command());
+  if (command.verb == Verb::known_elsewhere)
+    co_return own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here"));
+  if (command.verb == Verb::data) {
+    co_await on_data();
+    co_return;
+  }
+  if (std::optional<Reply> refusal = check_legal(state_, command.verb)) co_return own(std::move(*refusal));
+  switch (command.verb) {
+    case Verb::ehlo:
+    case Verb::helo: co_await on_hello(command.verb, command.argument); break;
+    case Verb::mail: on_mail(command.argument); break;
+    case Verb::rcpt: on_rcpt(command.argument); break;
+    case Verb::rset: on_rset(); break;
+    case Verb::quit: co_await settle(); on_quit(); break;
+    default: on_junk(command.verb); break;
+  }
+}
+
+Task<> SmtpSession::on_hello(Verb verb, std::string_view argument) {
+  co_await settle();
+  if (ending_) co_return;
+  if (greeted_) ++junk_;
+  auto name = protocol::parse_helo_name(argument, false);
+  if (!name) {
+    own(reply::make(501, "5.5.4", std::string(to_string(verb)) + ": " + std::string(name.error().reason)));
+    co_return;
+  }
+  const bool in_transaction = transaction_ != nullptr;
+  if (in_transaction) end_transaction(End::reset);
+  facts_.helo = *name;
+  const Reply answered = co_await downstream_->hello(verb, std::move(*name));
+  if (!answered.positive()) {
+    if (in_transaction) downstream_->forget_transaction();  // a refused EHLO has not ended it there
+    co_return own(answered);
+  }
+  greeted_ = true;
+  state_ = SmtpState::greeted;
+  facts_.esmtp = verb == Verb::ehlo;
+  const std::string& hostname = services_.config->hostname;
+  if (!facts_.esmtp) {
+    offered_ = protocol::Capabilities();
+    client_->queue(Reply(250, std::nullopt, hostname), false);
+    co_return;
+  }
+  offered_ = intersection(protocol::carried(), downstream_->capabilities());
+  offered_.size_limit = content_limit();
+  client_->queue(ehlo_reply(hostname, offered_), false);
+}
+
+// The smallest of the downstream's limit, ours and the scanner's; 0 = none. It holds after HELO, too.
+std::uint64_t SmtpSession::content_limit() const {
+  std::uint64_t smallest = downstream_->capabilities().size_limit;
+  const auto lower = [&smallest](std::uint64_t limit) {
+    if (limit != 0 && (smallest == 0 || limit < smallest)) smallest = limit;
+  };
+  lower(listener_.max_message);
+  if (services_.scanner != nullptr) lower(services_.config->scanners.front().max_file_size);
+  return smallest;
+}
+
+void SmtpSession::on_mail(std::string_view argument) {
+  auto command = parse_mail(argument, offered_);
+  if (!command) return own(command.error());
+  downstream_->mail(*command);
+  group_.emplace_back(std::move(*command));
+  state_ = after(state_, Verb::mail);
+}
+
+void SmtpSession::on_rcpt(std::string_view argument) {
+  if (recipients_asked() >= listener_.max_recipients)
+    return own(reply::make(452, "4.5.3", "Too many recipients, send the others in a further transaction"));
+  auto command = parse_rcpt(argument, offered_, smtputf8_asked());
+  if (!command) return own(command.error());
+  downstream_->rcpt(*command);
+  group_.emplace_back(std::move(*command));
+  state_ = after(state_, Verb::rcpt);
+}
+
+bool SmtpSession::smtputf8_asked() const {
+  for (auto asked = group_.rbegin(); asked != group_.rend(); ++asked)  // the youngest MAIL is that of this transaction
+    if (const auto* mail = std::get_if<protocol::MailCommand>(&*asked)) return mail->parameters.smtputf8;
+  return transaction_ && transaction_->envelope.mail.parameters.smtputf8;
+}
+
+// Of this transaction, those included whose answer is still open.
+std::size_t SmtpSession::recipients_asked() const {
+  std::size_t count = transaction_ ? transaction_->envelope.recipients.size() : 0;
+  for (const Asked& asked : group_) {
+    if (std::holds_alternative<ResetAsked>(asked)) count = 0;
+    if (std::holds_alternative<protocol::RcptCommand>(asked)) ++count;
+  }
+  return count;
+}
+
+void SmtpSession::on_rset() {
+  ++junk_;
+  downstream_->reset();
+  group_.emplace_back(ResetAsked());
+  state_ = after_transaction(state_);
+}
+
+void SmtpSession::on_junk(Verb verb) {
+  ++junk_;
+  if (verb == Verb::vrfy) own(reply::make(252, "2.5.0", "Cannot verify, but will accept mail for those whom the server accepts"));
+  else if (verb == Verb::help) own(reply::make(214, "2.0.0", "See RFC 5321"));
+  else own(reply::ok());
+}
+
+void SmtpSession::on_quit() {
+  if (ending_) return;
+  quit_ = true;
+  end_with(reply::make(221, "2.0.0", "Bye"));
+}
+
+Task<> SmtpSession::settle() {
+  std::vector<Asked> group = std::move(group_);
+  group_.clear();
+  for (Asked& asked : group) {
+    if (ending_) break;
+    if (const Reply* known = std::get_if<Reply>(&asked)) {
+      say(*known);
+      continue;
+    }
+    Reply answered = co_await downstream_->answer();
+    if (const auto* mail = std::get_if<protocol::MailCommand>(&asked)) apply(*mail, answered);
+    else if (const auto* rcpt = std::get_if<protocol::RcptCommand>(&asked)) apply(*rcpt, answered);
+    else apply_reset(answered);
+    say(answered);
+  }
+  state_ = actual_state();
+  const bool junk = junk_ > listener_.max_junk;
+  if (!ending_ && (errors_ > listener_.max_errors || junk)) {
+    note(admin::Level::warning, junk ? "too_much_junk" : "too_many_errors");
+    end_with(reply::make(421, "4.7.0", junk ? "Too many commands without mail, closing" : "Too many errors, closing"));
+  }
+}
+
+void SmtpSession::apply(const protocol::MailCommand& command, Reply& answer) {
+  if (!answer.positive()) return;
+  transaction_ = std::make_unique<Transaction>(trace_id_ + "." + std::to_string(++transactions_), command);
+  downstream_->follow(&transaction_->envelope);
+}
+
+void SmtpSession::apply(const protocol::RcptCommand& command, Reply& answer) {
+  if (!transaction_) {
+    // Pipelined behind a MAIL that was refused: whatever the server says, nobody is a recipient of nothing.
+    if (answer.positive()) answer = reply::bad_sequence("MAIL first");
+    return;
+  }
+  if (answer.positive()) transaction_->envelope.recipients.push_back(command);
+  else transaction_->reply = answer;  // the summary tells the last refusal, if nothing follows
+}
+
+// RSET cannot fail for the client: a server that refuses it, or is gone, is replaced before the next command.
+void SmtpSession::apply_reset(Reply& answer) {
+  if (transaction_) end_transaction(End::reset);
+  if (answer.positive() || answer.code() == 421) return;
+  downstream_->start_over();
+  answer = reply::ok();
+}
+
+void SmtpSession::say(const Reply& reply) {
+  if (reply.transient() || reply.permanent()) ++errors_;
+  client_->queue(reply);
+  if (reply.code() == 421) ending_ = true;
+}
+
+void SmtpSession::end_with(const Reply& reply) {
+  client_->queue(reply);
+  ending_ = true;
+}
+
+Task<bool> SmtpSession::deliver_replies() {
+  const bool new_errors = errors_ > errors_told_;
+  errors_told_ = errors_;
+  if (new_errors && errors_ > listener_.max_errors / 2 && !ending_) co_await io::Wait(scope_, scope_.now() + error_delay);
+  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  co_return told;
+}
+
+Task<> SmtpSession::on_data() {
+  co_await settle();
+  if (ending_) co_return;
+  if (transaction_ && transaction_->envelope.recipients.empty())
+    co_return own(reply::make(554, "5.5.1", "No valid recipients"));
+  if (std::optional<Reply> refusal = check_legal(state_, Verb::data)) co_return own(std::move(*refusal));
+  client_->take_input();
+  if (client_->has_unread()) {
+    note(admin::Level::warning, "spoke_before_354");
+    co_return end_with(reply::make(554, "5.5.0", "Protocol error: you must wait for the reply to DATA"));
+  }
+  client_->queue(Reply(354, std::nullopt, "End data with <CR><LF>.<CR><LF>"), false);
+  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  if (told) co_await on_content(*transaction_);
+  else ending_ = true;
+}
+
+Task<> SmtpSession::on_content(Transaction& mail) {
+  mail.reply.reset();
+  mail.times.data_begin = scope_.now();
+  const ContentEnd end =
+      co_await receive_content(mail, services_, listener_, content_limit(), *client_, *downstream_, scope_);
+  mail.times.final_dot = scope_.now();
+  if (end == ContentEnd::client_gone) mail.end = End::client_gone;
+  else if (end == ContentEnd::too_slow) mail.reply = reply::make(421, "4.4.2", "Timeout while reading the message, closing");
+  else co_await finish(mail, facts_, services_, *client_, *downstream_, scope_);
+  if (mail.end == End::client_gone) {
+    ending_ = true;
+    co_return end_transaction(End::client_gone);
+  }
+  say(*mail.reply);
+  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  if (!told) ending_ = true;
+  if (!told && mail.end == End::answered) mail.end = End::answer_lost;
+  if (mail.reply->positive()) junk_ = 0;
+  end_transaction(mail.end);
+}
+
+void SmtpSession::end_transaction(End end) {
+  const std::unique_ptr<Transaction> mail = std::move(transaction_);
+  downstream_->follow(nullptr);
+  mail->end = end;
+  state_ = actual_state();
+  admin::Record record(services_.config->log.format, admin::Level::info, mail->trace_id);
+  summarise(record, *mail, facts_);
+  services_.log(admin::Level::info, std::move(record));
+}
+
+void SmtpSession::interrupted(bool stopped, std::string_view what) {
+  if (!stopped) note(admin::Level::error, "session_failed", what);
+  const bool in_data = transaction_ && transaction_->times.final_dot != io::TimePoint{};
+  if (in_data && transaction_->reply) return;  // it is known, and on its way: a second one would follow it
+  Reply farewell = stopped ? reply::make(421, "4.3.2", "Service is shutting down, please reconnect")
+                           : reply::make(421, "4.3.0", "Mail system failure, please try again later");
+  if (in_data && transaction_->slot.is_open())
+    farewell = reply::make(451, "4.4.2", "The mail server behind did not confirm the message, please try again");
+  if (in_data) transaction_->reply = farewell;
+  client_->queue(farewell);
+}
+
+// How a transaction ended that nobody finished.
+End SmtpSession::end_when_cut() const {
+  if (transaction_->end == End::unknown) return End::unknown;
+  if (transaction_->end == End::answered && transaction_->reply) return End::answer_lost;
+  if (transaction_->slot.is_open()) return End::unknown;
+  return quit_ ? End::reset : End::open;
+}
+
+SmtpState SmtpSession::actual_state() const {
+  if (!greeted_) return SmtpState::connected;
+  if (!transaction_) return SmtpState::greeted;
+  return transaction_->envelope.recipients.empty() ? SmtpState::mail : SmtpState::rcpt;
+}
+
+void SmtpSession::note(admin::Level level, std::string_view event, std::string_view detail) {
+  admin::Record record(services_.config->log.format, level, trace_id_);
+  record.text("event", event).text("client", facts_.address).text("listener", facts_.listener);
+  if (!facts_.helo.empty()) record.path("helo", facts_.helo);
+  if (!detail.empty()) record.quoted("detail", detail);
+  services_.log(level, std::move(record));
+}
+
+}  // namespace session

@@ -1,0 +1,79 @@
+// One SMTP session: the story on one page. Reads commands, asks the downstream, answers in command order; DATA stops here.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/smtp_state.h"
+#include "proxy/session/client_leg.h"
+#include "proxy/session/downstream.h"
+#include "proxy/session/transaction.h"
+
+namespace session {
+
+class SmtpSession {
+ public:
+  SmtpSession(const Services& services, const config::Listener& listener, std::unique_ptr<io::Stream> client,
+              std::string client_ip, io::Loop& loop);
+  // Ends by returning, whatever happens; every transaction has its summary line by then.
+  io::Task<> run();
+
+ private:
+  struct ResetAsked {};
+  // What one command of a pipelined group waits for: our own reply, or the downstream's to this command.
+  using Asked = std::variant<protocol::Reply, protocol::MailCommand, protocol::RcptCommand, ResetAsked>;
+
+  io::Task<> story();
+  io::Task<bool> greet();
+  io::Task<bool> await_line();
+  io::Task<> obey(const protocol::Line& line);
+  io::Task<> on_hello(protocol::Verb verb, std::string_view argument);
+  void on_mail(std::string_view argument);
+  void on_rcpt(std::string_view argument);
+  bool smtputf8_asked() const;
+  std::size_t recipients_asked() const;
+  std::uint64_t content_limit() const;
+  void apply_reset(protocol::Reply& answer);
+  void on_rset();
+  void on_junk(protocol::Verb verb);
+  io::Task<> on_data();
+  io::Task<> on_content(Transaction& mail);
+  void on_quit();
+
+  io::Task<> settle();  // the answers of the group, in order, to the client
+  void apply(const protocol::MailCommand& command, protocol::Reply& answer);
+  void apply(const protocol::RcptCommand& command, protocol::Reply& answer);
+  void say(const protocol::Reply& reply);
+  io::Task<bool> deliver_replies();
+  void own(protocol::Reply reply) { group_.emplace_back(std::move(reply)); }
+  void end_with(const protocol::Reply& reply);
+  void end_transaction(End end);
+  End end_when_cut() const;
+  void interrupted(bool stopped, std::string_view what);
+  io::Task<> leave(bool stopped);
+  protocol::SmtpState actual_state() const;
+  void note(admin::Level level, std::string_view event, std::string_view detail = {});
+
+  const Services& services_;
+  const config::Listener& listener_;
+  io::Scope scope_;
+  std::unique_ptr<ClientLeg> client_;
+  std::unique_ptr<Downstream> downstream_;
+  std::string trace_id_;
+  ClientFacts facts_;
+  protocol::Capabilities offered_;
+  protocol::SmtpState state_ = protocol::SmtpState::connected;  // as if all that was asked in this group succeeds
+  std::unique_ptr<Transaction> transaction_;
+  std::vector<Asked> group_;
+  unsigned transactions_ = 0;
+  unsigned errors_ = 0;  // negative replies so far
+  unsigned errors_told_ = 0;
+  unsigned junk_ = 0;    // commands without progress since the last message
+  bool greeted_ = false;
+  bool ending_ = false;
+  bool quit_ = false;
+};
+
+}  // namespace session

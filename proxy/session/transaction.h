@@ -1,0 +1,62 @@
+// One transaction: from an accepted MAIL to its final reply. One object, destroyed whole (architecture.md, invariant 5).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "protocol/dot_stuffing.h"
+#include "protocol/envelope.h"
+#include "proxy/admin/log.h"
+#include "proxy/io/spool.h"
+#include "proxy/judge/facts.h"
+#include "proxy/session/services.h"
+
+namespace session {
+
+// How the transaction ended, for the summary line.
+enum class End {
+  open,             // still running; logged as aborted when the session ends here
+  answered,         // the client was told the final reply
+  client_gone,      // vanished before the downstream could have had the message: nothing was delivered
+  answer_lost,      // the final reply could not be written: the client may send it again
+  unknown,          // lost between our final dot and the downstream's reply
+  reset,            // RSET, HELO or QUIT before the end of data
+};
+
+struct Times {  // points in time; unset = did not happen
+  io::TimePoint data_begin{}, final_dot{}, scan_end{}, relay_end{};
+};
+
+struct Transaction {
+  Transaction(std::string id, protocol::MailCommand mail_command) : trace_id(std::move(id)) {
+    envelope.mail = std::move(mail_command);
+  }
+  std::string trace_id;
+  protocol::Envelope envelope;  // accepted recipients only
+  std::optional<io::Spool> spool;
+  protocol::DotDecoder::Counts counts;
+  std::uint64_t received_fields = 0;
+  bool ends_in_header = false;
+  std::optional<protocol::Reply> refusal;  // of the content itself: too big, NUL, bare line ends, no space
+  judge::Verdict verdict;
+  bool judged = false;
+  Times times;
+  std::optional<protocol::Reply> reply;  // the final one
+  std::string relay;                     // the downstream's address
+  InFlightSlot slot;                     // open: our final dot is out
+  End end = End::open;
+};
+
+// Who the client is, for the log.
+struct ClientFacts {
+  std::string address;   // ip:port
+  std::string ip;
+  std::string helo;
+  bool esmtp = false;
+  std::string listener;
+};
+
+// The one summary line of a transaction.
+void summarise(admin::Record& record, const Transaction& mail, const ClientFacts& client);
+
+}  // namespace session

@@ -1,0 +1,111 @@
+#include "proxy/supervisor/child.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "proxy/supervisor/privileges.h"
+
+namespace supervisor {
+namespace {
+
+constexpr int software_error = 70;  // EX_SOFTWARE
+
+void close_all_but(std::vector<int> keep) {
+  keep.push_back(2);
+  std::sort(keep.begin(), keep.end());
+  unsigned first = 3;
+  for (const int fd : keep) {
+    if (fd < 3) continue;
+    const auto kept = static_cast<unsigned>(fd);
+    if (kept > first) ::close_range(first, kept - 1, 0);
+    first = kept + 1;
+  }
+  ::close_range(first, ~0U, 0);
+}
+
+void set_signals() {
+  for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) ::signal(number, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Never returns: what the supervisor's stack holds is not the child's to destroy.
+[[noreturn]] void live(const std::function<int(scanner::OwnedFd)>& body, scanner::OwnedFd control,
+                       std::vector<int> keep, const std::string& name) {
+  keep.push_back(control.get());
+  close_all_but(std::move(keep));
+  set_signals();
+  ::umask(077);
+  int status = software_error;
+  try {
+    status = body(std::move(control));
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "gatepost: the {} ends: {}\n", name, error.what());
+  }
+  ::_exit(status);
+}
+
+}  // namespace
+
+std::string End::text() const {
+  if (signal == 0) return fmt::format("exit status {}", status);
+  const char* short_name = ::sigabbrev_np(signal);
+  return short_name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", short_name);
+}
+
+bool Child::fork(const std::function<int(scanner::OwnedFd)>& body, std::vector<int> keep) {
+  auto [ours, theirs] = scanner::make_packet_pair();
+  const pid_t pid = ::fork();
+  if (pid == 0) live(body, std::move(theirs), std::move(keep), name_);
+  if (pid < 0) return false;
+  adopt(pid);
+  control_ = std::move(ours);
+  return true;
+}
+
+void Child::adopt(pid_t pid) {
+  pid_ = pid;
+  started_ = Clock::now();
+  ready = false;
+  expected_ = false;
+  unsent_.clear();
+}
+
+void Child::tell(const Message& message, scanner::OwnedFd fd) {
+  if (!control_) return;
+  unsent_.emplace_back(encode(message), std::move(fd));
+  flush();
+}
+
+void Child::flush() {
+  while (control_ && !unsent_.empty()) {
+    const auto& [bytes, fd] = unsent_.front();
+    if (scanner::send_packet(control_.get(), bytes, fd.get()) == scanner::PacketStatus::would_block) return;
+    unsent_.pop_front();  // also what a dead child does not take
+  }
+}
+
+void Child::signal(int number) const {
+  if (running()) ::kill(pid_, number);
+}
+
+std::chrono::milliseconds Child::buried(Clock::time_point now) {
+  const auto lived = std::chrono::duration_cast<std::chrono::milliseconds>(now - started_);
+  const auto pause = expected_ ? std::chrono::milliseconds{0} : backoff_.after(lived);
+  pid_ = -1;
+  start_at_ = now + pause;
+  ready = false;
+  control_.reset();
+  unsent_.clear();
+  return pause;
+}
+
+}  // namespace supervisor

@@ -1,0 +1,74 @@
+// One child process of the supervisor: started, spoken to over its control socket, started again after its death with a
+// growing pause.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/supervisor/backoff.h"
+#include "proxy/supervisor/control.h"
+#include "scanner/packet_socket.h"
+
+namespace supervisor {
+
+using Clock = std::chrono::steady_clock;
+
+// How a child ended.
+struct End {
+  int status = 0;  // exit status; -1 = by a signal
+  int signal = 0;
+  std::string text() const;  // "exit status 78", "SIGSEGV"
+};
+
+class Child {
+ public:
+  explicit Child(std::string name) : name_(std::move(name)) {}
+
+  const std::string& name() const { return name_; }
+  pid_t pid() const { return pid_; }
+  bool running() const { return pid_ > 0; }
+  // Not running, and its pause is over.
+  bool due(Clock::time_point now) const { return !running() && start_at_ <= now; }
+  Clock::time_point start_at() const { return start_at_; }
+  Clock::time_point started() const { return started_; }
+
+  // Forks. The child runs `body` with its end of the control socket; the result is its exit status. It has standard
+  // input, output and error, that socket and `keep`; SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 are ignored
+  // (orders come over the socket), and it dies with us. False when fork fails.
+  bool fork(const std::function<int(scanner::OwnedFd control)>& body, std::vector<int> keep);
+  // For a program that was started otherwise.
+  void adopt(pid_t pid);
+
+  // Sends, or keeps until there is room; nothing happens when the child is gone.
+  void tell(const Message& message, scanner::OwnedFd fd = {});
+  void flush();
+  bool has_unsent() const { return !unsent_.empty(); }
+  int control() const { return control_.get(); }
+  void close_control() { control_.reset(); }
+  void signal(int number) const;
+
+  // It is dead: sets the time of the next start. Returns the pause.
+  std::chrono::milliseconds buried(Clock::time_point now);
+  // The next death is our doing: no pause, no warning.
+  void expect_end() { expected_ = true; }
+  bool end_expected() const { return expected_; }
+
+  bool ready = false;  // said so
+
+ private:
+  std::string name_;
+  pid_t pid_ = -1;
+  scanner::OwnedFd control_;
+  std::deque<std::pair<std::string, scanner::OwnedFd>> unsent_;
+  Backoff backoff_;
+  Clock::time_point started_{}, start_at_{};
+  bool expected_ = false;
+};
+
+}  // namespace supervisor

@@ -1,0 +1,31 @@
+// What the supervisor and its children say to each other over one SOCK_SEQPACKET control socket per child.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace supervisor {
+
+struct Message {
+  enum class Kind : std::uint8_t {
+    // supervisor -> child
+    scanner_socket = 1,  // index = loop; the descriptor replaces that loop's channel to the scanner
+    keeper_socket,  // index = loop; the descriptor replaces that loop's channel to the keeper (proxy); a new loop's
+                    // socket (keeper)
+    log_file,       // the descriptor is the log from now on
+    drain,          // finish what runs, accept no more, then exit 0
+    cut,            // end now; replies that are still owed become 4yz
+    // child -> supervisor
+    ready,   // listeners are served / jobs are taken
+    silent,  // index = loop, text = "scanner" or "keeper": no answer in time, replace it
+  } kind = Kind::ready;
+  std::uint32_t index = 0;
+  std::string text;
+  bool operator==(const Message&) const = default;
+};
+std::string encode(const Message& message);
+std::optional<Message> decode(std::string_view bytes);
+
+}  // namespace supervisor

@@ -1,0 +1,96 @@
+// The three children and the sockets between them: who is started when, and who gets a new socket when another one was
+// replaced. The supervisor's loop decides about signals and the end.
+//
+//   keeper dies   a new one is forked; proxy and keeper get a new socket per loop
+//   scanner dies  a new one is started; the proxy gets a new socket per loop. Mail is deferred meanwhile
+//   proxy dies    the window says what was in flight; a new one is forked with the same listening sockets. The scanner
+//   is
+//                 replaced with it: answers to the dead proxy's jobs must never meet the jobs of the new one
+#pragma once
+
+#include <poll.h>
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "proxy/admin/log.h"
+#include "proxy/supervisor/child.h"
+#include "proxy/supervisor/scanner_program.h"
+#include "proxy/supervisor/sockets.h"
+#include "proxy/supervisor/window.h"
+
+struct ProxyStart;
+
+namespace supervisor {
+
+class Family {
+ public:
+  using RunProxy = std::function<int(ProxyStart)>;
+  Family(std::shared_ptr<const config::Config> config, Listening listening, RunProxy run_proxy, admin::Log& log,
+         int log_file, std::string scanner_directory);
+
+  // Starts who should run and does not, when the pause after the last death is over.
+  void start_due(Clock::time_point now);
+  std::optional<Clock::time_point> next_start() const;
+  // Buries the dead.
+  void reap();
+
+  void add_polls(std::vector<pollfd>& polls) const;
+  void serve_sockets();  // reads and writes all of them as far as that goes without blocking
+
+  // All that are configured are ready; a scanner that has died at least once is not waited for.
+  bool ready() const;
+  bool scanner_ready() const { return scanner_said_hello_; }
+  // Nobody is served yet and there is no use in trying again: the proxy or the keeper cannot start at all.
+  bool hopeless() const { return hopeless_; }
+
+  // Drain or cut: the proxy is told, the listening sockets are closed, and it is not started again.
+  void end_proxy(Message::Kind kind);
+  bool proxy_running() const { return proxy_.running(); }
+  // When the proxy is gone: the others are told, and not started again.
+  void end_others();
+  bool anyone_running() const { return proxy_.running() || keeper_.running() || scanner_.running(); }
+  void kill_all();
+  bool ended_well() const { return ended_well_; }
+
+  void use_log_file(int file);
+
+ private:
+  void start_proxy();
+  void start_keeper();
+  void start_scanner();
+  bool scanner_wanted() const { return !config_->scanners.empty() && !others_end_; }
+  void connect_keeper();
+  void release_scanner();
+  void bury(Child& child, const End& end);
+  void tell_unknown();
+  void hear(Child& child);
+  void obey(Child& child, const Message& message);
+  void replace(Child& child);
+  void hear_scanner();
+  void copy_scanner_words(bool to_the_end);
+  void say(admin::Level level, const std::string& sentence) { log_.say(0, level, sentence); }
+
+  std::shared_ptr<const config::Config> config_;
+  Listening listening_;
+  unsigned loops_;
+  RunProxy run_proxy_;
+  admin::Log& log_;
+  int log_file_;
+  std::string scanner_directory_;
+  Window window_;
+  Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"};
+  scanner::OwnedFd scanner_greeting_;  // a socket of our own to the scanner, for its hello
+  scanner::OwnedFd scanner_words_;     // its standard error
+  std::string scanner_line_;           // begun there
+  bool scanner_said_hello_ = false, scanner_failed_ = false;
+  bool ever_ready_ = false, hopeless_ = false;
+  bool proxy_ends_ = false, others_end_ = false, ended_well_ = true;
+};
+
+}  // namespace supervisor

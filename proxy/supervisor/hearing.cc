@@ -1,0 +1,104 @@
+// What the children say to the supervisor.
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "proxy/supervisor/family.h"
+
+namespace supervisor {
+namespace {
+
+using admin::Level;
+using scanner::PacketStatus;
+using Kind = Message::Kind;
+
+// A complaint that crossed the child's replacement on its way is about the former one.
+constexpr std::chrono::seconds grace{5};
+constexpr std::size_t max_line = 4096;
+
+}  // namespace
+
+void Family::add_polls(std::vector<pollfd>& polls) const {
+  for (const Child* child : {&proxy_, &keeper_})
+    if (child->control() >= 0)
+      polls.push_back({child->control(), static_cast<short>(child->has_unsent() ? POLLIN | POLLOUT : POLLIN), 0});
+  if (scanner_greeting_) polls.push_back({scanner_greeting_.get(), POLLIN, 0});
+  if (scanner_words_) polls.push_back({scanner_words_.get(), POLLIN, 0});
+}
+
+void Family::serve_sockets() {
+  for (Child* child : {&proxy_, &keeper_}) {
+    child->flush();
+    hear(*child);
+  }
+  hear_scanner();
+  copy_scanner_words(false);
+}
+
+void Family::hear(Child& child) {
+  std::string packet;
+  scanner::OwnedFd fd;
+  while (child.control() >= 0) {
+    const PacketStatus status = scanner::receive_packet(child.control(), packet, fd);
+    if (status == PacketStatus::would_block) return;
+    if (status == PacketStatus::closed || status == PacketStatus::failed)
+      return child.close_control();  // its death comes by SIGCHLD
+    if (status != PacketStatus::ok) continue;
+    if (const auto message = decode(packet)) obey(child, *message);
+  }
+}
+
+void Family::obey(Child& child, const Message& message) {
+  if (message.kind == Kind::ready) child.ready = true;
+  if (ready()) ever_ready_ = true;
+  if (message.kind != Kind::silent || &child != &proxy_) return;
+  if (message.text == "scanner") replace(scanner_);
+  if (message.text == "keeper") replace(keeper_);
+}
+
+void Family::replace(Child& child) {
+  if (!child.running() || Clock::now() - child.started() < grace) return;
+  say(Level::error, fmt::format("the {} (pid {}) gives no answer and is replaced", child.name(), child.pid()));
+  child.signal(SIGKILL);
+}
+
+bool Family::ready() const {
+  return proxy_.ready && keeper_.ready && (config_->scanners.empty() || scanner_said_hello_ || scanner_failed_);
+}
+
+void Family::hear_scanner() {
+  if (!scanner_greeting_) return;
+  std::string packet;
+  scanner::OwnedFd fd;
+  const PacketStatus status = scanner::receive_packet(scanner_greeting_.get(), packet, fd);
+  if (status == PacketStatus::would_block) return;
+  if (status == PacketStatus::closed || status == PacketStatus::failed) return scanner_greeting_.reset();
+  if (status != PacketStatus::ok || !scanner::decode_hello(packet)) return;
+  scanner_said_hello_ = true;
+  if (ready()) ever_ready_ = true;
+}
+
+// Its standard error, line by line, into our log.
+void Family::copy_scanner_words(bool to_the_end) {
+  char space[4096];
+  while (scanner_words_) {
+    const ssize_t n = ::read(scanner_words_.get(), space, sizeof space);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      // Its workers may hold the other end a little longer than it lives.
+      if (n == 0 || errno != EAGAIN || to_the_end) scanner_words_.reset();
+      break;
+    }
+    scanner_line_.append(space, static_cast<std::size_t>(n));
+    for (std::size_t end; (end = scanner_line_.find('\n')) != std::string::npos || scanner_line_.size() > max_line;) {
+      end = std::min(end, scanner_line_.size());
+      say(Level::info, "scanner: " + scanner_line_.substr(0, end));
+      scanner_line_.erase(0, end + 1);
+    }
+  }
+  if (!scanner_words_ && !scanner_line_.empty()) say(Level::info, "scanner: " + std::exchange(scanner_line_, {}));
+}
+
+}  // namespace supervisor

@@ -1,0 +1,250 @@
+#include "proxy/supervisor/supervisor.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "proxy/serve.h"
+#include "proxy/supervisor/announcement.h"
+#include "proxy/supervisor/directories.h"
+#include "proxy/supervisor/family.h"
+#include "proxy/supervisor/readiness.h"
+#include "proxy/supervisor/sockets.h"
+
+namespace supervisor {
+namespace {
+
+using admin::Level;
+using scanner::OwnedFd;
+
+// timeout(1) and shells signal a process and its group: the same TERM twice.
+constexpr std::chrono::milliseconds same_term{500};
+constexpr std::chrono::seconds after_cut{5};    // for the proxy to answer what it owes
+constexpr std::chrono::seconds for_others{10};  // for keeper and scanner, which have nothing left to do
+
+std::expected<OwnedFd, std::string> open_log(const config::Log& log) {
+  if (log.to == "stderr" || log.to == "syslog") return OwnedFd();
+  OwnedFd file(::open(log.to.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640));
+  if (!file) return std::unexpected(fmt::format("log file {}: {}", log.to, std::strerror(errno)));
+  return file;
+}
+
+int log_descriptor(const config::Log& log, const OwnedFd& file) {
+  return log.to == "syslog" ? -1 : log.to == "stderr" ? STDERR_FILENO : file.get();
+}
+
+OwnedFd take_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}) sigaddset(&set, number);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  return OwnedFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+// Ours and, by inheritance, the proxy's: a session needs two descriptors and more.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int give_up(const std::string& sentence) {
+  fmt::print(stderr, "gatepost: {}\n", sentence);
+  return EX_CONFIG;
+}
+
+class Supervisor {
+ public:
+  Supervisor(ServeOptions& options, OwnedFd log_file, Listening listening, Family::RunProxy run_proxy,
+             std::string scanner_directory)
+      : options_(options),
+        config_(*options.config),
+        ready_line_(ready_line(config_.listeners, listening.addresses, ::getpid())),
+        signals_(take_signals()),
+        log_file_(std::move(log_file)),
+        log_(config_.log, "gatepost", log_descriptor(config_.log, log_file_), 0),
+        family_(options.config, announced(std::move(listening)), std::move(run_proxy), log_,
+                log_descriptor(config_.log, log_file_), std::move(scanner_directory)) {}
+
+  int run();
+
+ private:
+  enum class Stage { serving, draining, cut, ending };
+
+  // The first lines of the log, before anything is started.
+  Listening announced(Listening listening) {
+    announce(config_, options_.warnings, listening.addresses, log_);
+    return listening;
+  }
+  int wait_ms(Clock::time_point now) const;
+  void wait();
+  void read_signals();
+  void obey(int number);
+  void drain();
+  void cut();
+  void step(Clock::time_point now);
+  void tell_ready();
+  void reopen_log();
+
+  ServeOptions& options_;
+  const config::Config& config_;
+  std::string ready_line_;
+  OwnedFd signals_, log_file_;
+  admin::Log log_;
+  Family family_;
+  Stage stage_ = Stage::serving;
+  Clock::time_point stage_ends_ = Clock::time_point::max();
+  Clock::time_point term_{};  // of the first
+  bool told_ready_ = false, killed_ = false;
+};
+
+int Supervisor::run() {
+  for (;;) {
+    const Clock::time_point now = Clock::now();
+    step(now);
+    if (stage_ == Stage::ending && !family_.anyone_running()) break;
+    if (family_.hopeless() && stage_ == Stage::serving) {
+      family_.kill_all();
+      return give_up("cannot start: the reason is in the line above");
+    }
+    family_.start_due(now);
+    wait();
+  }
+  const bool clean = family_.ended_well() && !killed_;
+  log_.say(0, Level::info, clean ? "gatepost has ended" : "gatepost has ended; not everything could be finished");
+  return clean ? EX_OK : EX_TEMPFAIL;
+}
+
+// What time and deaths bring.
+void Supervisor::step(Clock::time_point now) {
+  if (!told_ready_ && family_.ready()) tell_ready();
+  if ((stage_ == Stage::draining || stage_ == Stage::cut) && !family_.proxy_running()) {
+    stage_ = Stage::ending;
+    stage_ends_ = now + for_others;
+    family_.end_others();
+  }
+  if (now < stage_ends_) return;
+  if (stage_ == Stage::draining) {
+    log_.say(0, Level::warning, "limits.drain is over: what still runs is cut");
+    return cut();
+  }
+  killed_ = true;
+  stage_ends_ = now + for_others;
+  family_.kill_all();
+}
+
+int Supervisor::wait_ms(Clock::time_point now) const {
+  Clock::time_point next = stage_ends_;
+  if (const auto start = family_.next_start()) next = std::min(next, *start);
+  if (next == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+}
+
+void Supervisor::wait() {
+  std::vector<pollfd> polls{{signals_.get(), POLLIN, 0}};
+  family_.add_polls(polls);
+  if (::poll(polls.data(), polls.size(), wait_ms(Clock::now())) < 0) return;
+  read_signals();
+  family_.serve_sockets();
+}
+
+void Supervisor::read_signals() {
+  signalfd_siginfo caught{};
+  bool children = false;
+  while (::read(signals_.get(), &caught, sizeof caught) == static_cast<ssize_t>(sizeof caught)) {
+    if (caught.ssi_signo == SIGCHLD) children = true;
+    else obey(static_cast<int>(caught.ssi_signo));
+  }
+  if (children) family_.reap();
+}
+
+void Supervisor::obey(int number) {
+  switch (number) {
+    case SIGTERM:
+      if (stage_ == Stage::serving) return drain();
+      return Clock::now() - term_ < same_term ? void() : cut();
+    case SIGINT:
+      return cut();
+    case SIGUSR1:
+      return reopen_log();
+    case SIGHUP:
+      return log_.say(0, Level::warning, "SIGHUP: the configuration cannot be reloaded yet; restart instead");
+    case SIGUSR2:
+      return log_.say(0, Level::warning, "SIGUSR2: signatures cannot be reloaded yet; restart instead");
+    default:
+      return;
+  }
+}
+
+void Supervisor::drain() {
+  log_.say(0, Level::info, "SIGTERM: draining");
+  notify_service_manager("STOPPING=1");
+  stage_ = Stage::draining;
+  term_ = Clock::now();
+  stage_ends_ = Clock::now() + config_.limits.drain;
+  family_.end_proxy(Message::Kind::drain);
+}
+
+void Supervisor::cut() {
+  if (stage_ == Stage::cut || stage_ == Stage::ending) return;
+  if (stage_ == Stage::serving) notify_service_manager("STOPPING=1");
+  log_.say(0, Level::info, "ending now: what still runs is cut");
+  stage_ = Stage::cut;
+  stage_ends_ = Clock::now() + after_cut;
+  family_.end_proxy(Message::Kind::cut);
+}
+
+void Supervisor::tell_ready() {
+  told_ready_ = true;
+  std::string sentence = "gatepost is serving";
+  if (!config_.scanners.empty() && !family_.scanner_ready()) sentence += ", but its scanner is not: mail is deferred";
+  log_.say(0, Level::info, sentence);
+  if (config_.log.to != "stderr") fmt::print(stderr, "{}\n", sentence);
+  notify_service_manager("READY=1");
+  if (options_.ready_fd < 0) return;
+  const OwnedFd fd(std::exchange(options_.ready_fd, -1));
+  if (::write(fd.get(), ready_line_.data(), ready_line_.size()) < 0)
+    log_.say(0, Level::warning, fmt::format("--ready-fd: {}", std::strerror(errno)));
+}
+
+void Supervisor::reopen_log() {
+  auto file = open_log(config_.log);
+  if (!file) return log_.say(0, Level::error, file.error());
+  if (!*file) return;  // standard error and syslog need no such thing
+  log_.reopen(::dup(file->get()));
+  log_file_ = std::move(*file);
+  family_.use_log_file(log_file_.get());
+}
+
+}  // namespace
+
+int serve(ServeOptions options, std::function<int(ProxyStart)> run_proxy) {
+  // What we inherited and do not know is not for our children either.
+  ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  raise_descriptor_limit();
+  const config::Config& config = *options.config;
+  if (auto done = provide_directories(config); !done) return give_up(done.error());
+  const unsigned loops = config.loops != 0 ? config.loops : std::max(1U, std::thread::hardware_concurrency());
+  auto listening = listen_on(config.listeners, loops);
+  if (!listening) return give_up(listening.error());
+  auto log_file = open_log(config.log);
+  if (!log_file) return give_up(log_file.error());
+  const std::string scanner_directory = config.scanners.empty() ? std::string() : provide_scanner_directory(config);
+  return Supervisor(options, std::move(*log_file), std::move(*listening), std::move(run_proxy), scanner_directory)
+      .run();
+}
+
+}  // namespace supervisor

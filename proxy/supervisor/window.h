@@ -1,0 +1,45 @@
+// The window: a shared memfd with one slot per in-flight end of data, from before our final dot until the reply is
+// written. When a proxy dies, the supervisor logs `outcome=unknown` for each used slot. No locks: a slot belongs to one
+// loop; `used` is written last on open and first on close.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+namespace supervisor {
+
+// One cache line less to share between loops: a slot begins where a line begins.
+struct alignas(64) WindowSlot {
+  std::atomic<std::uint32_t> used{0};
+  std::uint64_t size = 0;               // octets of content
+  std::array<std::uint64_t, 2> hash{};  // 128-bit XXH3 of the content
+  std::array<char, 24> trace_id{};      // zero-terminated
+  std::array<char, 64> client{};        // address, zero-terminated, cut
+  std::array<char, 64> downstream{};
+};
+
+// A mapping of the shared slots: `loops` x `per_loop`. Made by the supervisor before it forks; the proxy inherits it.
+class Window {
+ public:
+  Window(unsigned loops, unsigned per_loop);  // throws std::system_error
+  ~Window();
+  Window(const Window&) = delete;
+  Window& operator=(const Window&) = delete;
+
+  // nullptr when all slots of the loop are in use (then the message is deferred before its final dot).
+  WindowSlot* open(unsigned loop, std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash,
+                   std::string_view client, std::string_view downstream);
+  static void close(WindowSlot* slot);
+  // Calls `seen` for each used slot and empties it. For the supervisor after the proxy's death.
+  void sweep(const std::function<void(const WindowSlot&)>& seen);
+
+ private:
+  WindowSlot* slots_;
+  unsigned loops_, per_loop_;
+};
+
+}  // namespace supervisor

@@ -1,0 +1,29 @@
+// Runs a dialogue file against one session in a world of its own.
+#pragma once
+
+#include <string>
+
+#include "test/playbooks/harness.h"
+#include "test/playbooks/script.h"
+
+namespace playbook {
+
+// What the test does to the session in the middle of a dialogue.
+enum class Blow { none, stop, destroy };
+
+struct Play {
+  Manner manner;
+  Blow blow = Blow::none;
+  std::size_t blow_at = 0;  // the step after which it falls
+};
+
+struct Outcome {
+  std::string failure;     // empty: all went as written and no rule was broken
+  std::string transcript;  // what happened, with the lines of the file
+  std::size_t steps = 0;
+  bool struck = false;     // the blow fell before the dialogue was over
+};
+
+Outcome run(const Script& script, const Play& play);
+
+}  // namespace playbook

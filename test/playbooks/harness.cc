@@ -1,0 +1,200 @@
+#include "test/playbooks/harness.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "proxy/session/smtp_session.h"
+#include "scanner/job.h"
+
+namespace playbook {
+namespace {
+
+config::Endpoint loopback(std::uint16_t port) {
+  config::Endpoint endpoint;
+  endpoint.text = "127.0.0.1:" + std::to_string(port);
+  auto& address = reinterpret_cast<sockaddr_in&>(endpoint.address);
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  endpoint.length = sizeof address;
+  return endpoint;
+}
+
+config::Config plain_config() {
+  config::Config config;
+  config.hostname = "gw.example.org";
+  config::Listener listener;
+  listener.name = "inbound";
+  listener.address = loopback(2525);
+  listener.downstream = "mta";
+  config.listeners.push_back(std::move(listener));
+  config::Downstream downstream;
+  downstream.name = "mta";
+  downstream.servers.push_back(loopback(10026));
+  config.downstreams.emplace("mta", std::move(downstream));
+  config.spool.directory = std::filesystem::temp_directory_path().string();
+  return config;
+}
+
+io::Task<> serve(const session::Services& services, const config::Listener& listener, std::unique_ptr<io::Stream> client,
+                 io::Loop& loop) {
+  session::SmtpSession session(services, listener, std::move(client), "192.0.2.7", loop);
+  co_await session.run();
+}
+
+constexpr std::string_view verdict_field = "X-Gatepost-Verdict:";
+
+}  // namespace
+
+World::World(Manner manner) : config(plain_config()), manner_(manner) {}
+
+World::~World() { loop.destroy_roots(); }
+
+void World::start() {
+  started_ = true;
+  if (scans && config.scanners.empty()) config.scanners.emplace_back().name = "clamav";
+  spool_.emplace(config.spool.directory, config.spool.memory, config.spool.total_memory,
+                 std::string(scanner::synthetic_prefix));
+  services_.config = std::make_shared<const config::Config>(config);
+  services_.connector = &connector;
+  services_.scanner = scans ? &scanner : nullptr;
+  services_.keeper = &keeper;
+  services_.spool = &*spool_;
+  services_.in_flight = &in_flight;
+  services_.log = [this](admin::Level, admin::Record&& record) { log.push_back(std::move(record).take()); };
+  services_.new_trace_id = [this] { return "trace" + std::to_string(++ids_); };
+  client.heard = [this](std::string_view bytes) {
+    if (heard) heard("C", bytes);
+    client_witness.client_received(bytes);
+  };
+  client.set_window(manner_.window);
+  downstream(1);
+  loop.spawn(serve(services_, services_.config->listeners.front(), client.connect("192.0.2.7:40000"), loop));
+  settle();
+}
+
+Peer& World::downstream(std::size_t number) {
+  Peer& peer = connector.peer(number);
+  if (!peer.heard) watch(number);
+  return peer;
+}
+
+void World::watch(std::size_t number) {
+  Peer& peer = connector.peer(number);
+  peer.set_window(manner_.window);
+  peer.heard = [this, number](std::string_view bytes) {
+    if (heard) heard("D" + std::to_string(number), bytes);
+    downstream_witnesses_[number].downstream_received(bytes);
+    const std::size_t complete = messages_downstream();
+    if (complete > complete_ && in_flight.open_slots() == 0) slot_rule_ = "a final dot went out without a slot in flight";
+    complete_ = complete;
+  };
+}
+
+void World::client_sends(std::string_view bytes) {
+  const std::size_t piece = manner_.client_bytewise ? 1 : bytes.size();
+  while (!bytes.empty()) {
+    client_witness.client_sent(bytes.substr(0, piece));
+    client.send(bytes.substr(0, piece));
+    bytes.remove_prefix(std::min(piece, bytes.size()));
+    settle();
+  }
+}
+
+void World::downstream_sends(std::size_t number, std::string_view bytes) {
+  const std::size_t piece = manner_.downstream_bytewise ? 1 : bytes.size();
+  Peer& peer = downstream(number);
+  while (!bytes.empty()) {
+    downstream_witnesses_[number].downstream_sent(bytes.substr(0, piece));
+    peer.send(bytes.substr(0, piece));
+    bytes.remove_prefix(std::min(piece, bytes.size()));
+    settle();
+  }
+}
+
+bool World::grant_all() {
+  bool more = std::ranges::find(stalled_, &client) == stalled_.end() && client.grant();
+  for (std::size_t number = 1; number <= connector.attempts(); ++number) {
+    Peer& peer = downstream(number);
+    if (std::ranges::find(stalled_, &peer) == stalled_.end() && peer.grant()) more = true;
+  }
+  return more;
+}
+
+void World::settle() {
+  downstream(connector.attempts() + 1);  // whoever connects next is watched from his first byte on
+  do {
+    loop.settle();
+    step();
+    downstream(connector.attempts() + 1);
+  } while (grant_all());
+}
+
+void World::step() {
+  ++steps_;
+  if (at_step) at_step(steps_);
+}
+
+void World::pass(io::Duration time) {
+  const io::TimePoint until = loop.now() + time;
+  settle();
+  while (loop.next_due(until)) settle();
+  loop.stand_at(until);
+}
+
+void World::stall(Peer& peer, std::size_t octets) {
+  stalled_.push_back(&peer);
+  peer.set_window(octets);
+}
+
+void World::read_on(Peer& peer) {
+  std::erase(stalled_, &peer);
+  peer.set_window(manner_.window);
+  settle();
+}
+
+std::size_t World::messages_downstream() const {
+  std::size_t count = 0;
+  for (const auto& [number, witness] : downstream_witnesses_) count += witness.messages().size();
+  return count;
+}
+
+std::size_t World::accepted_downstream() const {
+  std::size_t count = keeper.kept();
+  for (const auto& [number, witness] : downstream_witnesses_) count += witness.accepted();
+  return count;
+}
+
+// T:A2, T:A3: what goes out is canonical, and it is what was scanned.
+std::string World::message_rule(const std::string& wire) const {
+  if (!is_canonical(wire)) return "a message went downstream that is not canonical";
+  if (!scans) return {};
+  const auto was_scanned = [this](const std::string& content) { return std::ranges::find(scanner.seen(), content) != scanner.seen().end(); };
+  std::string content = unstuffed(wire);
+  if (was_scanned(content)) return {};
+  const std::size_t field_end = content.find("\r\n");
+  if (content.starts_with(verdict_field) && field_end != std::string::npos) content.erase(0, field_end + 2);
+  return was_scanned(content) ? std::string() : "what went downstream is not what was scanned";
+}
+
+std::string World::broken_rule() const {
+  if (client_witness.promised() > accepted_downstream()) return "the client was promised what the downstream never accepted";
+  if (!slot_rule_.empty()) return slot_rule_;
+  for (const auto& [number, witness] : downstream_witnesses_)
+    for (const std::string& wire : witness.messages())
+      if (const std::string broken = message_rule(wire); !broken.empty()) return broken;
+  return {};
+}
+
+std::string World::left_behind() const {
+  if (loop.roots() != 0) return "the session does not end";
+  if (in_flight.open_slots() != 0) return "a slot is still in flight";
+  if (scanner.open_jobs() + keeper.open_jobs() != 0) return "a job is still open";
+  if (spool_ && spool_->memory_used() != 0) return "the spool still counts memory";
+  return {};
+}
+
+}  // namespace playbook

@@ -1,0 +1,45 @@
+// Each dialogue again and again: at its n-th moment of waiting the session is stopped, or destroyed where it stands.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "test/playbooks/dialogue.h"
+
+namespace {
+
+using playbook::Blow;
+using playbook::Play;
+using playbook::Script;
+
+// A dialogue with very many moments is struck at evenly spread ones.
+constexpr std::size_t most_moments = 250;
+
+void strike_everywhere(const Script& script, Blow blow, std::size_t window) {
+  Play play;
+  play.manner.window = window;
+  const std::size_t moments = playbook::run(script, play).steps;
+  const std::size_t stride = std::max<std::size_t>(1, moments / most_moments);
+  play.blow = blow;
+  for (play.blow_at = 1; play.blow_at <= moments; play.blow_at += stride) {
+    const playbook::Outcome outcome = playbook::run(script, play);
+    // Behind the last line of the file nothing is struck any more: that is the end of moments().
+    if (outcome.failure.empty()) continue;
+    FAIL_CHECK(outcome.failure << " (struck at moment " << play.blow_at << " of " << moments << ")\n" << outcome.transcript);
+    return;
+  }
+}
+
+void for_all(Blow blow) {
+  const char* only = std::getenv("DIALOGUE");
+  for (const Script& script : playbook::read_scripts(DIALOGUES)) {
+    if (only != nullptr && script.name != only) continue;
+    strike_everywhere(script, blow, playbook::Peer::unlimited);
+    strike_everywhere(script, blow, 16);  // so that writes wait, too
+  }
+}
+
+TEST_CASE("stopped at every moment") { for_all(Blow::stop); }
+TEST_CASE("destroyed at every moment") { for_all(Blow::destroy); }
+
+}  // namespace

@@ -1,0 +1,229 @@
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proxy/keeper/commit.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/supervisor/control.h"
+#include "test/unit/keeper_fixture.h"
+
+using keeper::Answer;
+using keeper::Committer;
+using keeper::Job;
+using keeper::Request;
+using scanner::OwnedFd;
+
+namespace {
+
+constexpr std::string_view prefix = "synthetic\r\n";
+
+OwnedFd in_memory(const std::string& octets) {
+  OwnedFd file(::memfd_create("content", MFD_CLOEXEC));
+  REQUIRE(::write(file.get(), octets.data(), octets.size()) == static_cast<ssize_t>(octets.size()));
+  return file;
+}
+
+Request request_for(const Directory& place, const std::vector<std::string>& locals, std::uint64_t size) {
+  Request request;
+  request.id = 7;
+  request.path = place.path("%domain/%local");
+  request.create = true;
+  request.return_path = "sender@example.net";
+  request.received = "Received: from c ([192.0.2.1])\r\n\tby mx with ESMTP id q1.1";
+  request.prefix = prefix.size();
+  request.size = size;
+  for (const std::string& local : locals) request.recipients.push_back({local, "Example.org", local + "@Example.org"});
+  return request;
+}
+
+Job job(const Directory& place, const std::vector<std::string>& locals, const std::string& content) {
+  return {request_for(place, locals, content.size()), in_memory(std::string(prefix) + content)};
+}
+
+std::vector<Answer> deliver(Job&& one) {
+  std::vector<Job> jobs;
+  jobs.push_back(std::move(one));
+  return Committer("mx").deliver(jobs);
+}
+
+// The one message in a mailbox.
+std::string message(const Directory& place, const std::string& mailbox) {
+  const auto names = place.names(mailbox + "/new");
+  REQUIRE(names.size() == 1);
+  return place.content(mailbox + "/new/" + *names.begin());
+}
+
+std::string after_fields(const std::string& message) { return message.substr(message.find("+0000\n") + 6); }
+
+}  // namespace
+
+TEST_CASE("a delivered message: fields on top, LF line ends, its size in its name, nothing left in tmp") {
+  const Directory place;
+  Job one = job(place, {"Bob"}, "Subject: x\r\n\r\nbody\r\n");
+  one.request.extra_fields = "X-Gatepost-Verdict: suspicious\r\n";
+  const auto answers = deliver(std::move(one));
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0] == Answer{Answer::Status::kept, 7, ""});
+  const std::string got = message(place, "example.org/Bob");
+  const std::regex shape(
+      "Return-Path: <sender@example.net>\nDelivered-To: Bob@Example.org\nX-Gatepost-Verdict: suspicious\n"
+      "Received: from c \\(\\[192.0.2.1\\]\\)\n\tby mx with ESMTP id q1.1\n\tfor <Bob@Example.org>; "
+      "[A-Z][a-z]{2}, \\d{1,2} [A-Z][a-z]{2} \\d{4} \\d\\d:\\d\\d:\\d\\d \\+0000\nSubject: x\n\nbody\n");
+  CHECK(std::regex_match(got, shape));
+  const auto names = place.names("example.org/Bob/new");
+  CHECK(std::regex_match(*names.begin(), std::regex("\\d+\\.M\\d{6}P\\d+Q\\d+\\.mx,S=" + std::to_string(got.size()))));
+  CHECK(place.names("example.org/Bob/tmp").empty());
+}
+
+TEST_CASE("only CRLF becomes LF, also where a piece of the copy ends between the two") {
+  const Directory place;
+  const std::string odd = "a\rb\r\r\nc\nd\r" + std::string("\0\xff", 2);
+  for (std::size_t filler : {0u, 1u, 65'533u, 65'534u, 65'535u, 65'536u, 65'537u, 131'071u}) {
+    const std::string name = "m" + std::to_string(filler);
+    const std::string fill(filler, 'x');
+    REQUIRE(deliver(job(place, {name}, fill + "\r\n" + odd)).front().status == Answer::Status::kept);
+    const std::string got = after_fields(message(place, "example.org/" + name));
+    CHECK(got == fill + "\n" + "a\rb\r\nc\nd\r" + std::string("\0\xff", 2));
+  }
+}
+
+TEST_CASE("one copy per recipient, or none at all") {
+  const Directory place;
+  CHECK(deliver(job(place, {"a", "b", "a"}, "x\r\n")).front().status == Answer::Status::kept);
+  CHECK(place.names("example.org/a/new").size() == 2);
+  CHECK(place.names("example.org/b/new").size() == 1);
+  const Answer refused = deliver(job(place, {"c", "d", ".."}, "x\r\n")).front();
+  CHECK(refused.status == Answer::Status::bad_name);
+  for (const char* mailbox : {"c", "d"}) {
+    CHECK(place.names(std::string("example.org/") + mailbox + "/new").empty());
+    CHECK(place.names(std::string("example.org/") + mailbox + "/tmp").empty());
+  }
+}
+
+TEST_CASE("content shorter than promised is failed and leaves nothing") {
+  const Directory place;
+  Job one = job(place, {"a"}, "0123456789");
+  one.request.size += 1;
+  CHECK(deliver(std::move(one)).front().status == Answer::Status::failed);
+  CHECK(place.names("example.org/a/new").empty());
+  CHECK(place.names("example.org/a/tmp").empty());
+}
+
+TEST_CASE("a control character in a path makes no header line") {
+  const Directory place;
+  Job one = job(place, {"a"}, "x\r\n");
+  one.request.return_path = "a@b>\nBcc: <c@d";
+  CHECK(deliver(std::move(one)).front().status == Answer::Status::failed);
+  CHECK(place.names("example.org/a/new").empty());
+}
+
+TEST_CASE("in a batch each job stands alone") {
+  const Directory place;
+  std::vector<Job> jobs;
+  for (unsigned i = 0; i < 20; ++i) {
+    jobs.push_back(job(place, {"a", "b"}, "message\r\n"));
+    jobs.back().request.id = i;
+    if (i % 2 == 1) jobs.back().request.size += 100;
+  }
+  const auto answers = Committer("mx").deliver(jobs);
+  REQUIRE(answers.size() == 20);
+  for (unsigned i = 0; i < 20; ++i) {
+    CHECK(answers[i].id == i);
+    CHECK(answers[i].status == (i % 2 == 1 ? Answer::Status::failed : Answer::Status::kept));
+  }
+  CHECK(place.names("example.org/a/new").size() == 10);
+  CHECK(place.names("example.org/b/new").size() == 10);
+}
+
+TEST_CASE("lookup touches nothing") {
+  const Directory place;
+  Request request = request_for(place, {"a"}, 0);
+  CHECK(Committer::look_up(request) == Answer{Answer::Status::kept, 7, ""});
+  CHECK(place.names("").empty());
+  request.create = false;
+  CHECK(Committer::look_up(request).status == Answer::Status::no_mailbox);
+  request.recipients[0].local_part = "..";
+  CHECK(Committer::look_up(request).status == Answer::Status::bad_name);
+}
+
+TEST_CASE("a full disk is full, not failed, and what was begun is taken away" * doctest::skip(::geteuid() != 0)) {
+  const Directory place;
+  if (::mount("gatepost-unit", place.path().c_str(), "tmpfs", 0, "size=256k") != 0) {
+    MESSAGE("no tmpfs can be mounted here");
+    return;
+  }
+  const Answer answer = deliver(job(place, {"a", "b", "c"}, std::string(100'000, 'x') + "\r\n")).front();
+  const auto left = place.names("example.org/a/tmp").size() + place.names("example.org/a/new").size() +
+                    place.names("example.org/b/tmp").size() + place.names("example.org/b/new").size();
+  const Answer small = deliver(job(place, {"a"}, "x\r\n")).front();
+  ::umount2(place.path().c_str(), MNT_DETACH);
+  CHECK(answer.status == Answer::Status::full);
+  CHECK(answer.detail.find("No space left") != std::string::npos);
+  CHECK(left == 0);
+  CHECK(small.status == Answer::Status::kept);
+}
+
+namespace {
+
+std::string next_packet(int socket) {
+  std::string packet;
+  OwnedFd fd;
+  for (;;) {
+    const auto status = scanner::receive_packet(socket, packet, fd);
+    if (status == scanner::PacketStatus::ok) return packet;
+    REQUIRE(status == scanner::PacketStatus::would_block);
+    pollfd wait{socket, POLLIN, 0};
+    REQUIRE(::poll(&wait, 1, 10'000) == 1);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the process: ready, jobs of several loops, junk, a dead peer, drain") {
+  const Directory place;
+  config::Log settings;
+  const OwnedFd null(::memfd_create("log", MFD_CLOEXEC));
+  admin::Log log(settings, "gatepost/keeper", null.get(), 1);
+  auto shared = std::make_shared<config::Config>();
+  shared->hostname = "mx";
+  auto [control, its_control] = scanner::make_packet_pair();
+  std::thread thread([&, its = std::move(its_control)]() mutable { keeper::run(shared, std::move(its), log); });
+  using Kind = supervisor::Message::Kind;
+  CHECK(supervisor::decode(next_packet(control.get()))->kind == Kind::ready);
+  std::vector<OwnedFd> loops;
+  for (unsigned i = 0; i < 3; ++i) {
+    auto [ours, its] = scanner::make_packet_pair();
+    supervisor::Message message;
+    message.kind = Kind::keeper_socket;
+    message.index = i;
+    CHECK(scanner::send_packet(control.get(), encode(message), its.get()) == scanner::PacketStatus::ok);
+    loops.push_back(std::move(ours));
+  }
+  scanner::send_packet(loops[0].get(), "junk");
+  loops[2].reset();
+  for (unsigned id = 1; id <= 20; ++id) {
+    Job one = job(place, {"a"}, "x\r\n");
+    one.request.id = id;
+    scanner::send_packet(loops[id % 2].get(), encode(one.request), id == 20 ? -1 : one.content.get());
+  }
+  std::set<std::uint64_t> answered;  // in any order
+  for (unsigned id = 1; id <= 20; ++id) {
+    const auto answer = keeper::decode_answer(next_packet(loops[id % 2].get()));
+    REQUIRE(answer);
+    CHECK(answer->id % 2 == id % 2);
+    CHECK(answered.insert(answer->id).second);
+    CHECK(answer->status == (answer->id == 20 ? Answer::Status::failed : Answer::Status::kept));
+  }
+  supervisor::Message drain;
+  drain.kind = Kind::drain;
+  scanner::send_packet(control.get(), encode(drain));
+  thread.join();
+  CHECK(place.names("example.org/a/new").size() == 19);
+}
