@@ -12,6 +12,7 @@ constexpr std::size_t max_version = 256;
 constexpr std::size_t max_path = 4096;
 constexpr std::size_t max_paths = 15;  // of the longest kind they still fit into one packet
 constexpr std::size_t max_name = 64;
+constexpr std::size_t request_head = 1 + 1 + 8 + 4 + 8 + 4;
 constexpr std::uint32_t max_prefix = 4096;
 constexpr std::uint64_t max_size = std::uint64_t{1} << 62;
 
@@ -21,11 +22,24 @@ std::string encode(const Request& request) {
   protocol::PacketWriter writer;
   writer.u8(request_tag).u8(static_cast<std::uint8_t>(request.kind)).u64(request.id);
   writer.u32(request.prefix).u64(request.size).u32(request.limit_ms);
-  return writer.take();
+  std::string packet = writer.take();
+  packet += request.octets;
+  return packet;
+}
+
+std::string encode_inline(const Request& request, std::string_view prefix, std::string_view content) {
+  Request head = request;
+  head.kind = Request::Kind::scan_inline;
+  std::string packet = encode(head);
+  packet.reserve(packet.size() + prefix.size() + content.size());
+  packet += prefix;
+  packet += content;
+  return packet;
 }
 
 std::expected<Request, std::string_view> decode_request(std::string_view bytes) {
-  protocol::PacketReader reader(bytes);
+  const bool has_octets = bytes.size() > request_head;
+  protocol::PacketReader reader(bytes.substr(0, request_head));
   if (reader.u8() != request_tag) return std::unexpected("not a request");
   const std::uint8_t kind = reader.u8();
   Request request;
@@ -34,10 +48,17 @@ std::expected<Request, std::string_view> decode_request(std::string_view bytes) 
   request.size = reader.u64();
   request.limit_ms = reader.u32();
   if (!reader.complete()) return std::unexpected("request: wrong length");
-  if (kind > static_cast<std::uint8_t>(Request::Kind::cancel)) return std::unexpected("request: unknown kind");
+  if (kind > static_cast<std::uint8_t>(Request::Kind::scan_inline)) return std::unexpected("request: unknown kind");
   if (request.prefix > max_prefix) return std::unexpected("request: prefix too long");
   if (request.size > max_size) return std::unexpected("request: size out of range");
   request.kind = static_cast<Request::Kind>(kind);
+  if (request.kind == Request::Kind::scan_inline) {
+    request.octets = bytes.substr(request_head);
+    if (request.octets.size() != request.prefix + request.size || request.octets.size() > max_inline)
+      return std::unexpected("request: wrong number of octets");
+  } else if (has_octets) {
+    return std::unexpected("request: wrong length");
+  }
   return request;
 }
 

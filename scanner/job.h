@@ -1,8 +1,10 @@
 // The whole contract between proxy and gatepost-scanner.
 //
 // Over each SOCK_SEQPACKET socket (one per proxy loop) the proxy sends a Request::scan with the message's descriptor
-// (readable; `prefix` octets of synthetic header line, then `size` octets of canonical content) and gets exactly one
-// Report with the same id, in any order. Request::cancel drops a job that nobody waits for any more (no report
+// (readable; `prefix` octets of synthetic header line, then `size` octets of canonical content), or a
+// Request::scan_inline that holds these octets itself, and gets exactly one Report with the same id, in any order. Inline
+// spares small messages a memfd and its way through three processes; either way the scanner has a copy that nobody else
+// can change. Request::cancel drops a job that nobody waits for any more (no report
 // follows when it was still queued). The first message from the scanner on each socket is `hello`: signatures are
 // loaded, with their count and version text. A scanner that cannot load signatures never says hello and exits with
 // EX_CONFIG (78) after one sentence on stderr. A descriptor whose file is not exactly prefix + size octets long is
@@ -28,14 +30,20 @@ inline constexpr std::string_view synthetic_prefix =
     "Received: from gatepost by gatepost; Thu, 01 Jan 1970 00:00:00 +0000\r\n";
 
 struct Request {
-  enum class Kind : std::uint8_t { scan, cancel } kind = Kind::scan;
+  enum class Kind : std::uint8_t { scan, cancel, scan_inline } kind = Kind::scan;
   std::uint64_t id = 0;
   std::uint32_t prefix = 0;    // octets before the content
   std::uint64_t size = 0;      // octets of content
   std::uint32_t limit_ms = 0;  // the worker is killed after this many milliseconds of scanning
+  std::string_view octets;     // scan_inline: prefix and content; decoded, it points into the packet
   bool operator==(const Request&) const = default;
 };
+// The most octets, prefix included, that travel inline: above, copying costs more than the descriptor.
+inline constexpr std::size_t max_inline = 16384;
+
 std::string encode(const Request& request);
+// Prefix and content from two places in one packet.
+std::string encode_inline(const Request& request, std::string_view prefix, std::string_view content);
 std::expected<Request, std::string_view> decode_request(std::string_view bytes);
 
 struct Hello {

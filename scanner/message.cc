@@ -19,6 +19,11 @@ bool Message::open(int fd, std::uint64_t size) {
   return size <= max_copied ? copy(fd, static_cast<std::size_t>(size)) : map(fd, size);
 }
 
+void Message::view(std::string_view octets) {
+  close();
+  octets_ = octets;
+}
+
 void Message::close() {
   if (mapped_ != nullptr) ::munmap(mapped_, octets_.size());
   mapped_ = nullptr;

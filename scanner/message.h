@@ -1,4 +1,5 @@
-// The octets of one message, read from its descriptor whatever its file offset: copied when small, mapped when large.
+// The octets of one message: held by the request, or read from its descriptor whatever its file offset, copied when small
+// and mapped when large.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,8 @@ class Message {
   // Makes exactly `size` octets from offset 0 readable; false = the file is shorter, longer or unreadable.
   // Valid until the next open() or close(). Nobody may shorten the file meanwhile.
   bool open(int fd, std::uint64_t size);
+  // Octets that somebody else holds until the next open(), view() or close().
+  void view(std::string_view octets);
   void close();
   std::string_view octets() const { return octets_; }
 

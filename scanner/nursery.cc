@@ -151,7 +151,7 @@ void Nursery::read_proxy(std::size_t index) {
   const auto request = decode_request(packet_);
   if (!request) return drop(index, request.error());
   if (request->kind == Request::Kind::cancel) return cancel(index, request->id);
-  if (!fd_) return drop(index, "a request without a descriptor");
+  if (request->kind == Request::Kind::scan && !fd_) return drop(index, "a request without a descriptor");
   accept(index, *request);
   fd_.reset();
 }

@@ -106,7 +106,7 @@ void Worker::run() {
   for (;;) {
     if (receive_packet(socket_fd, packet, fd) != PacketStatus::ok) ::_exit(0);
     const auto request = decode_request(packet);
-    if (!request || !fd) ::_exit(1);
+    if (!request || (request->kind == Request::Kind::scan && !fd)) ::_exit(1);
     scan(*request, fd.get());
     fd.reset();
     if (send_packet(socket_fd, encode(report_)) != PacketStatus::ok) ::_exit(0);
@@ -131,7 +131,8 @@ void Worker::scan(const Request& request, int fd) {
 }
 
 void Worker::scan_content(const Request& request, int fd) {
-  if (!message_.open(fd, request.prefix + request.size))
+  if (request.kind == Request::Kind::scan_inline) message_.view(request.octets);
+  else if (!message_.open(fd, request.prefix + request.size))
     return fail(Failure::storage, "the message's file has not the announced length or cannot be read");
   if (settings_.test_hooks) act_on_marker(message_.octets(), directory_);
   const std::uint32_t limit = request.limit_ms == 0 ? settings_.scan_limit_ms : request.limit_ms;

@@ -79,8 +79,9 @@ void add_scan(Options& options) {
   scan->add_option("FILE", to.files, "messages or other files; - is standard input")->required();
   scan->add_option("-c,--config", to.config, "use the scanner of this configuration")->type_name("FILE");
   scan->add_option("--signatures", to.signatures,
-                   "signature files or directories; default /var/lib/clamav, else test signatures")
+                   "signature file or directory, may be repeated; default /var/lib/clamav, else test signatures")
       ->type_name("PATH")
+      ->allow_extra_args(false)
       ->excludes("-c");
   scan->add_flag("--json", to.json, "one JSON object per file");
   scan->callback([&to] { to.command = Arguments::Command::scan; });

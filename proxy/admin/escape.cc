@@ -122,7 +122,8 @@ void append(std::string& out, std::string_view raw, std::size_t limit, std::stri
   std::size_t cut = start;  // the last place where "..." still fits
   for (std::size_t at = 0; at < raw.size();) {
     std::size_t end = at;
-    while (end < raw.size() && plain[octet(raw, end)] && also.find(raw[end]) == std::string_view::npos) ++end;
+    while (end < raw.size() && plain[octet(raw, end)] && (also.empty() || also.find(raw[end]) == std::string_view::npos))
+      ++end;
     if (end > at) {
       const std::size_t before = out.size() - start;
       if (room > before && end - at >= room - before) cut = start + room;

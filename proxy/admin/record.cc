@@ -62,10 +62,10 @@ void Record::begin(std::string_view key) {
   first_ = false;
   if (format_ == config::LogFormat::json) {
     line_ += '"';
-    append_json(line_, key, max_value);
+    line_ += key;  // ours, not the client's
     line_ += "\":";
   } else if (!key.empty()) {
-    append_text(line_, key, max_value);
+    line_ += key;
     line_ += '=';
   }
 }

@@ -36,7 +36,10 @@ class Loop {
   void spawn(Task<> root);
   std::size_t roots() const { return roots_.size(); }
   // Destroys all roots wherever they wait (tests; end of the process).
-  void destroy_roots() { roots_.clear(); }
+  void destroy_roots() {
+    roots_.clear();
+    finished_.clear();
+  }
 
   void drain();               // every scope's drain signal is raised; new scopes start drained
   bool draining() const { return draining_; }

@@ -55,6 +55,7 @@ class Spool {
   std::string_view memory() const { return pending_; }       // the whole content, when in_memory()
   int file() const { return file_.get(); }                   // content begins at file_offset(), when not in_memory()
   std::uint64_t file_offset() const { return prefix_size_; }
+  const std::string& prefix() const { return space_.prefix(); }
   std::uint32_t prefix_size() const { return static_cast<std::uint32_t>(prefix_size_); }
 
   // A descriptor over prefix and content that the receiver can read only. Made on first use and kept.

@@ -10,6 +10,8 @@
 #include <optional>
 #include <utility>
 
+#include "proxy/io/frame_pool.h"
+
 namespace io {
 
 template <class T>
@@ -30,6 +32,9 @@ class [[nodiscard]] Task {
   struct promise_type : Outcome<T> {
     std::coroutine_handle<> awaiter = std::noop_coroutine();
     std::exception_ptr error;
+
+    static void* operator new(std::size_t size) { return FramePool::take(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept { FramePool::give(frame, size); }
 
     struct Finish {
       bool await_ready() noexcept { return false; }

@@ -34,6 +34,7 @@ class TcpStream final : public Stream, public FdWatch::Owner {
 
   OwnedFd socket_;
   sockaddr_storage peer_{};
+  const bool accepted_;       // by a listener; otherwise we connected
   bool may_read_ = false;     // false: wait for an event before the next recv
   bool may_write_ = true;
   bool peer_closed_ = false;  // a FIN has been seen: read on until 0 even after a short read

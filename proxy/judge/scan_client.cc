@@ -57,20 +57,25 @@ ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, st
 void ChannelScanClient::attach(scanner::OwnedFd socket) { channel_.attach(std::move(socket)); }
 
 std::unique_ptr<ScanJob> ChannelScanClient::start(io::Spool& spool, io::Duration limit) {
-  const std::uint64_t id = channel_.next_id();
-  if (!channel_.attached())
-    return std::make_unique<Job>(*this, scanner::failed(id, Failure::not_ready, "the scanner is not running"));
-  const auto fd = spool.shared_descriptor();
-  if (!fd) return std::make_unique<Job>(*this, scanner::failed(id, Failure::storage, to_string(fd.error())));
   scanner::Request request;
-  request.id = id;
+  request.id = channel_.next_id();
   request.prefix = spool.prefix_size();
   request.size = spool.size();
   request.limit_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count());
-  auto call = channel_.call(id, encode(request), *fd);
-  if (call->lost() && channel_.last_send_was_full())
-    return std::make_unique<Job>(*this, scanner::failed(id, Failure::busy, "the scanner's queue is full"));
+  const auto failed = [this, &request](Failure failure, std::string_view detail) {
+    return std::make_unique<Job>(*this, scanner::failed(request.id, failure, detail));
+  };
+  if (!channel_.attached()) return failed(Failure::not_ready, "the scanner is not running");
   packets_at_start_ = packets_;
+  if (spool.in_memory() && request.prefix + request.size <= scanner::max_inline) {
+    auto call = channel_.call(request.id, encode_inline(request, spool.prefix(), spool.memory()), -1);
+    if (!call->lost()) return std::make_unique<Job>(*this, std::move(call));
+    // A socket that is too full for the octets may still have room for a descriptor.
+  }
+  const auto fd = spool.shared_descriptor();
+  if (!fd) return failed(Failure::storage, to_string(fd.error()));
+  auto call = channel_.call(request.id, encode(request), *fd);
+  if (call->lost() && channel_.last_send_was_full()) return failed(Failure::busy, "the scanner's queue is full");
   return std::make_unique<Job>(*this, std::move(call));
 }
 

@@ -25,6 +25,8 @@ class ClientLeg {
   bool has_unread() const { return !lines_.empty(); }
   std::optional<protocol::Line> next_line();
   bool quit_waits() const;  // a complete QUIT is among the unread lines
+  // Nobody will hear the answer: RST, or a FIN without a complete QUIT in front of it (dialogue.md D3).
+  bool left() const { return reset() || (gone() && !quit_waits()); }
 
   // Content: bytes that are not commands. Views stay valid until the next call on this leg or of any other read.
   // would_block: wait for readable().

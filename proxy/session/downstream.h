@@ -58,6 +58,8 @@ class Downstream {
   virtual void follow(const protocol::Envelope* accepted) = 0;
   // RSET whose reply nobody waits for: after a message that we refuse ourselves.
   virtual void forget_transaction() = 0;
+  // Nothing of this connection is to be used any more; the next command makes a new one.
+  virtual void start_over() = 0;
 
   // While nothing is asked: `stirred` is raised when bytes or an end of connection arrive; then call look().
   virtual io::Signal& stirred() = 0;

@@ -24,7 +24,7 @@ scanner::Report out_of_time() {
 
 bool is_gone(ClientLeg& client) {
   client.take_input();
-  return client.gone() && !client.quit_waits();
+  return client.left();
 }
 
 // Nothing when the client went away while it waited.
@@ -62,7 +62,6 @@ Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& servic
 
 Task<> finish(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
               Downstream& downstream, io::Scope& scope) {
-  mail.end = End::answered;
   mail.reply = mail.refusal;
   if (!mail.refusal) {
     judge::Facts known;
@@ -81,8 +80,12 @@ Task<> finish(Transaction& mail, const ClientFacts& facts, const Services& servi
     mail.judged = true;
     mail.reply = mail.verdict.reply;
   }
-  if (mail.reply) downstream.forget_transaction();
-  else co_await relay(mail, facts, services, client, downstream, scope);
+  if (!mail.reply) {
+    co_await relay(mail, facts, services, client, downstream, scope);
+    co_return;
+  }
+  mail.end = End::answered;
+  downstream.forget_transaction();
 }
 
 }  // namespace session

@@ -104,7 +104,7 @@ Task<Delivery> MaildirDownstream::deliver(Parcel& parcel) {
   for (const protocol::RcptCommand& recipient : parcel.envelope.recipients)
     request.recipients.push_back(recipient_of(recipient.forward_path));
   parcel.client_leg.take_input();
-  if (parcel.client_leg.gone() && !parcel.client_leg.quit_waits()) {
+  if (parcel.client_leg.left()) {
     Delivery abandoned(reply::make(451, "4.4.2", "The client is gone"));
     abandoned.client_gone = true;
     co_return abandoned;

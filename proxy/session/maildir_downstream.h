@@ -21,6 +21,7 @@ class MaildirDownstream final : public Downstream {
   io::Task<protocol::Reply> answer() override;
   void follow(const protocol::Envelope* accepted) override { accepted_ = accepted; }
   void forget_transaction() override {}
+  void start_over() override {}
   io::Signal& stirred() override { return never_; }
   void look() override {}
   bool broken() const override { return false; }

@@ -33,9 +33,8 @@ Reply lost_after_dot() {
 }  // namespace
 
 Task<std::optional<Reply>> SmtpDownstream::ask_data() {
-  const io::TimePoint until = reply_deadline();
   look();
-  if (stream_) co_await swallow(until);
+  if (stream_) co_await swallow(reply_deadline());
   if (broken_) co_return lost_reply();
   if (!stream_) {
     const bool alive = co_await revive();
@@ -47,7 +46,7 @@ Task<std::optional<Reply>> SmtpDownstream::ask_data() {
     outstanding_ = 0;
     co_return lost_before_dot();
   }
-  std::optional<Reply> answered = co_await read_reply(until);
+  std::optional<Reply> answered = co_await read_reply(reply_deadline());
   outstanding_ = 0;
   if (!answered) co_return lost_before_dot();
   if (answered->code() == 354 && unread_.empty()) co_return std::nullopt;
@@ -181,9 +180,9 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_last(Parcel& parcel, io::TimePoi
   co_return sent;
 }
 
-Task<Delivery> SmtpDownstream::give_up(Sent why) {
+Task<Delivery> SmtpDownstream::give_up(Sent why, io::TimePoint until) {
   std::optional<Reply> early;
-  if (why == Sent::early_reply && stream_) early = co_await read_reply(reply_deadline());
+  if (why == Sent::early_reply && stream_) early = co_await read_reply(std::min(until, reply_deadline()));
   lose(why == Sent::late ? "is too slow" : "ended the transfer");
   if (early && (early->transient() || early->permanent())) co_return Delivery(std::move(*early));
   co_return Delivery(lost_before_dot());
@@ -212,6 +211,7 @@ Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
   bound_ = io::never;
   keep_alives_ = 0;
   if (refused) {
+    if (stream_ && refused->code() == 421) lose("ended the session: " + to_text(*refused));
     if (stream_) forget_transaction();
     co_return Delivery(std::move(*refused));
   }
@@ -220,11 +220,11 @@ Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
   if (sent == Sent::all && !stream_) sent = Sent::lost;
   if (sent == Sent::all && scope_.now() >= until) sent = Sent::late;
   if (sent != Sent::all) {
-    Delivery given_up = co_await give_up(sent);
+    Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
   }
   parcel.client_leg.take_input();
-  if (parcel.client_leg.gone() && !parcel.client_leg.quit_waits()) {
+  if (parcel.client_leg.left()) {
     lose("the client is gone");
     Delivery abandoned(lost_before_dot());
     abandoned.client_gone = true;
@@ -239,7 +239,7 @@ Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
   sent = co_await push_last(parcel, until);
   if (sent != Sent::all) {
     parcel.slot.close();
-    Delivery given_up = co_await give_up(sent);
+    Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
   }
   Delivery delivery = co_await await_verdict(parcel);

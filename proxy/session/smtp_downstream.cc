@@ -45,12 +45,14 @@ Task<Reply> SmtpDownstream::open() {
 }
 
 Task<Reply> SmtpDownstream::hello(protocol::Verb verb, std::string name) {
+  std::string former = std::exchange(hello_name_, {});  // should it take a new connection, that is greeted once
+  ask(std::string(to_string(verb)) + " " + name);
+  Reply answered = co_await answer();
+  hello_name_ = std::move(former);
+  if (!answered.positive()) co_return answered;
   hello_verb_ = verb;
   hello_name_ = std::move(name);
-  ask(std::string(to_string(hello_verb_)) + " " + hello_name_);
-  Reply answered = co_await answer();
-  if (answered.positive())
-    capabilities_ = hello_verb_ == protocol::Verb::ehlo ? parse_capabilities(answered) : protocol::Capabilities();
+  capabilities_ = verb == protocol::Verb::ehlo ? parse_capabilities(answered) : protocol::Capabilities();
   co_return answered;
 }
 
@@ -79,11 +81,9 @@ Task<Reply> SmtpDownstream::answer() {
     asked_.clear();
     co_return lost_reply();
   }
+  if (stream_ && outstanding_ == 0) co_await swallow(reply_deadline());
   if (!stream_ && outstanding_ == 0) co_await revive();
-  if (stream_ && outstanding_ == 0) {
-    const bool heeded = co_await swallow(reply_deadline());
-    if (heeded) co_await send_asked();
-  }
+  if (stream_ && outstanding_ == 0) co_await send_asked();
   if (!stream_) {
     // What was asked before the loss is answered by the loss, one reply each.
     if (outstanding_ > 0) --outstanding_;
@@ -142,10 +142,18 @@ Task<bool> SmtpDownstream::swallow(io::TimePoint until) {
   while (unheeded_ > 0 && stream_) {
     const std::optional<Reply> reply = co_await read_reply(until);
     if (!reply) break;
-    --unheeded_;
-    if (reply->code() == 421) lose("ended the session: " + to_text(*reply));
+    heed(*reply);
   }
   co_return static_cast<bool>(stream_);
+}
+
+// A reply that nobody waits for.
+void SmtpDownstream::heed(const Reply& reply) {
+  --unheeded_;
+  const bool to_reset = reset_unheeded_ && unheeded_ == 0;
+  if (to_reset) reset_unheeded_ = false;
+  if (reply.code() == 421) lose("ended the session: " + to_text(reply));
+  else if (to_reset && !reply.positive()) lose("refused RSET: " + to_text(reply));  // it may hold the old transaction
 }
 
 void SmtpDownstream::lose(std::string why) {
@@ -158,6 +166,7 @@ void SmtpDownstream::drop() {
   stream_.reset();
   unread_.clear();
   unheeded_ = 0;
+  reset_unheeded_ = false;
 }
 
 Reply SmtpDownstream::lost_reply() const {
@@ -211,8 +220,13 @@ void SmtpDownstream::forget_transaction() {
   const iovec part{const_cast<char*>("RSET\r\n"), 6};
   const io::IoResult sent = stream_->write(&part, 1);
   // A server whose socket is full after a message-long silence is not worth keeping.
-  if (sent.status != IoStatus::ok || sent.count != part.iov_len) lose("does not read");
-  else ++unheeded_;
+  if (sent.status != IoStatus::ok || sent.count != part.iov_len) return lose("does not read");
+  ++unheeded_;
+  reset_unheeded_ = true;
+}
+
+void SmtpDownstream::start_over() {
+  if (stream_) lose("refused RSET");
 }
 
 io::Signal& SmtpDownstream::stirred() { return stream_ ? stream_->readable : never_; }
@@ -227,13 +241,13 @@ void SmtpDownstream::look() {
     while (stream_ && !input.empty()) {
       const std::optional<Reply> reply = parse_reply(input);
       if (!reply) break;
-      if (reply->code() == 421) return lose("ended the session: " + to_text(*reply));
-      if (unheeded_ == 0) {
-        lose("spoke without being asked: " + to_text(*reply));
-        broken_ = true;
-        return;
+      if (unheeded_ > 0) {
+        heed(*reply);
+        continue;
       }
-      --unheeded_;
+      const bool farewell = reply->code() == 421;
+      lose((farewell ? "ended the session: " : "spoke without being asked: ") + to_text(*reply));
+      if (!farewell) broken_ = true;
     }
   }
 }

@@ -24,6 +24,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<protocol::Reply> answer() override;
   void follow(const protocol::Envelope* accepted) override { accepted_ = accepted; }
   void forget_transaction() override;
+  void start_over() override;
   io::Signal& stirred() override;
   void look() override;
   bool broken() const override { return broken_; }
@@ -40,6 +41,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<std::optional<protocol::Reply>> read_reply(io::TimePoint until);
   std::optional<protocol::Reply> parse_reply(std::string_view& input);
   io::Task<bool> swallow(io::TimePoint until);
+  void heed(const protocol::Reply& reply);
   io::Task<bool> revive();
   io::Task<bool> replay();
   bool carries_all() const;  // the envelope needs nothing that this server lacks
@@ -57,7 +59,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<Sent> push_before_dot(Parcel& parcel, io::TimePoint until);
   io::Task<Sent> push_last(Parcel& parcel, io::TimePoint until);
   bool reply_is_early();
-  io::Task<Delivery> give_up(Sent why);
+  io::Task<Delivery> give_up(Sent why, io::TimePoint until);
   io::Task<Delivery> await_verdict(Parcel& parcel);
 
   const Services& services_;
@@ -69,6 +71,7 @@ class SmtpDownstream final : public Downstream {
   std::deque<std::string> asked_;  // commands that have not been sent yet
   std::size_t outstanding_ = 0;    // sent, and answer() has not given the reply yet
   std::size_t unheeded_ = 0;       // replies that nobody waits for (NOOP, RSET); they come before the outstanding ones
+  bool reset_unheeded_ = false;    // the last of them answers RSET
   protocol::Capabilities capabilities_;
   protocol::Verb hello_verb_ = protocol::Verb::ehlo;
   std::string hello_name_;

@@ -22,6 +22,14 @@ constexpr std::size_t most_queued = 16384;  // octets of replies
 // From half of the permitted errors on each further one costs its sender a second (T:B13).
 constexpr io::Duration error_delay = std::chrono::seconds(1);
 
+Reply odd_line(const protocol::Line& line) {
+  return reply::make(500, "5.5.2", line.too_long  ? "Line too long"
+                                   : line.nul     ? "A command cannot hold NUL octets"
+                                   : line.bare_lf ? "A command must end in CRLF, not in LF alone"
+                                                  : "A command cannot hold a lone CR");
+}
+Reply shutting_down() { return reply::make(421, "4.3.2", "Service is shutting down, please reconnect"); }
+
 }  // namespace
 
 SmtpSession::SmtpSession(const Services& services, const config::Listener& listener, std::unique_ptr<io::Stream> client,
@@ -111,7 +119,7 @@ Task<bool> SmtpSession::await_line() {
       co_return false;
     }
     if (downstream_->broken()) end_with(reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing"));
-    else if (scope_.draining() && !transaction_) end_with(reply::make(421, "4.3.2", "Service is shutting down, please reconnect"));
+    else if (scope_.draining() && !transaction_) end_with(shutting_down());
     else if (now >= until) end_with(reply::make(421, "4.4.2", "Timeout, closing the connection"));
     if (ending_) {
       co_await deliver_replies();
@@ -125,18 +133,11 @@ Task<bool> SmtpSession::await_line() {
 }
 
 Task<> SmtpSession::obey(const protocol::Line& line) {
-  if (line.too_long || line.nul || line.bare_lf || line.bare_cr) {
-    own(reply::make(500, "5.5.2", line.too_long  ? "Line too long"
-                                  : line.nul     ? "A command cannot hold NUL octets"
-                                  : line.bare_lf ? "A command must end in CRLF, not in LF alone"
-                                                 : "A command cannot hold a lone CR"));
-    co_return;
-  }
+  if (line.too_long || line.nul || line.bare_lf || line.bare_cr) co_return own(odd_line(line));
   const protocol::Command command = protocol::parse_command(line.text);
   if (command.verb == Verb::forbidden) {
     note(admin::Level::warning, "not_smtp", line.text);
-    co_await settle();
-    if (!ending_) end_with(reply::make(221, "2.7.0", "This is a mail server"));
+    co_await say_goodbye(reply::make(221, "2.7.0", "This is a mail server"));
     co_return;
   }
   if (command.verb == Verb::unknown) co_return own(reply::unknown_command());
@@ -150,10 +151,13 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
   switch (command.verb) {
     case Verb::ehlo:
     case Verb::helo: co_await on_hello(command.verb, command.argument); break;
-    case Verb::mail: on_mail(command.argument); break;
+    case Verb::mail:
+      if (scope_.draining()) co_await say_goodbye(shutting_down());
+      else on_mail(command.argument);
+      break;
     case Verb::rcpt: on_rcpt(command.argument); break;
     case Verb::rset: on_rset(); break;
-    case Verb::quit: co_await settle(); on_quit(); break;
+    case Verb::quit: co_await on_quit(); break;
     default: on_junk(command.verb); break;
   }
 }
@@ -248,10 +252,17 @@ void SmtpSession::on_junk(Verb verb) {
   else own(reply::ok());
 }
 
-void SmtpSession::on_quit() {
-  if (ending_) return;
+Task<> SmtpSession::on_quit() {
+  co_await settle();
+  if (ending_) co_return;
   quit_ = true;
   end_with(reply::make(221, "2.0.0", "Bye"));
+}
+
+// Behind the answers of the group, unless one of them was a farewell itself.
+Task<> SmtpSession::say_goodbye(Reply reply) {
+  co_await settle();
+  if (!ending_) end_with(reply);
 }
 
 Task<> SmtpSession::settle() {
@@ -372,7 +383,7 @@ void SmtpSession::interrupted(bool stopped, std::string_view what) {
   if (!stopped) note(admin::Level::error, "session_failed", what);
   const bool in_data = transaction_ && transaction_->times.final_dot != io::TimePoint{};
   if (in_data && transaction_->reply) return;  // it is known, and on its way: a second one would follow it
-  Reply farewell = stopped ? reply::make(421, "4.3.2", "Service is shutting down, please reconnect")
+  Reply farewell = stopped ? shutting_down()
                            : reply::make(421, "4.3.0", "Mail system failure, please try again later");
   if (in_data && transaction_->slot.is_open())
     farewell = reply::make(451, "4.4.2", "The mail server behind did not confirm the message, please try again");
@@ -382,9 +393,8 @@ void SmtpSession::interrupted(bool stopped, std::string_view what) {
 
 // How a transaction ended that nobody finished.
 End SmtpSession::end_when_cut() const {
-  if (transaction_->end == End::unknown) return End::unknown;
-  if (transaction_->end == End::answered && transaction_->reply) return End::answer_lost;
-  if (transaction_->slot.is_open()) return End::unknown;
+  if (transaction_->end == End::answered) return End::answer_lost;
+  if (transaction_->end == End::unknown || transaction_->slot.is_open()) return End::unknown;
   return quit_ ? End::reset : End::open;
 }
 

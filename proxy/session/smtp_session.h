@@ -40,7 +40,8 @@ class SmtpSession {
   void on_junk(protocol::Verb verb);
   io::Task<> on_data();
   io::Task<> on_content(Transaction& mail);
-  void on_quit();
+  io::Task<> on_quit();
+  io::Task<> say_goodbye(protocol::Reply reply);
 
   io::Task<> settle();  // the answers of the group, in order, to the client
   void apply(const protocol::MailCommand& command, protocol::Reply& answer);

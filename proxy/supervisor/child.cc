@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,8 @@ void set_signals() {
 // Never returns: what the supervisor's stack holds is not the child's to destroy.
 [[noreturn]] void live(const std::function<int(scanner::OwnedFd)>& body, scanner::OwnedFd control,
                        std::vector<int> keep, const std::string& name) {
+  // syslog(3) would go on to use the number of its socket, whatever it is by then.
+  ::closelog();
   keep.push_back(control.get());
   close_all_but(std::move(keep));
   set_signals();

@@ -153,7 +153,8 @@ void Family::bury(Child& child, const End& end) {
   hear(child);  // what it said before it died
   const bool ending = &child == &proxy_ ? proxy_ends_ : others_end_;
   const bool expected = ending || child.end_expected();
-  if (ending && (end.signal != 0 || end.status != 0)) ended_well_ = false;
+  // A scanner that ends has nobody left who waits for it; our SIGTERM may even come before it can take one.
+  if (ending && &child != &scanner_ && (end.signal != 0 || end.status != 0)) ended_well_ = false;
   if (!ever_ready_ && end.status == EX_CONFIG && &child != &scanner_) hopeless_ = true;
   const pid_t pid = child.pid();
   if (&child == &scanner_) {
@@ -163,7 +164,7 @@ void Family::bury(Child& child, const End& end) {
     scanner_failed_ = scanner_failed_ || !expected;
   }
   const auto pause = child.buried(Clock::now());
-  if (!expected || end.signal != 0)
+  if (!expected || (end.signal != 0 && end.signal != SIGTERM))
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
   if (&child != &proxy_) return;

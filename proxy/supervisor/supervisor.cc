@@ -27,8 +27,6 @@ namespace {
 using admin::Level;
 using scanner::OwnedFd;
 
-// timeout(1) and shells signal a process and its group: the same TERM twice.
-constexpr std::chrono::milliseconds same_term{500};
 constexpr std::chrono::seconds after_cut{5};    // for the proxy to answer what it owes
 constexpr std::chrono::seconds for_others{10};  // for keeper and scanner, which have nothing left to do
 
@@ -106,8 +104,7 @@ class Supervisor {
   Family family_;
   Stage stage_ = Stage::serving;
   Clock::time_point stage_ends_ = Clock::time_point::max();
-  Clock::time_point term_{};  // of the first
-  bool told_ready_ = false, killed_ = false;
+  bool told_ready_ = false, unfinished_ = false;
 };
 
 int Supervisor::run() {
@@ -122,7 +119,7 @@ int Supervisor::run() {
     family_.start_due(now);
     wait();
   }
-  const bool clean = family_.ended_well() && !killed_;
+  const bool clean = family_.ended_well() && !unfinished_;
   log_.say(0, Level::info, clean ? "gatepost has ended" : "gatepost has ended; not everything could be finished");
   return clean ? EX_OK : EX_TEMPFAIL;
 }
@@ -140,7 +137,7 @@ void Supervisor::step(Clock::time_point now) {
     log_.say(0, Level::warning, "limits.drain is over: what still runs is cut");
     return cut();
   }
-  killed_ = true;
+  unfinished_ = true;
   stage_ends_ = now + for_others;
   family_.kill_all();
 }
@@ -174,8 +171,7 @@ void Supervisor::read_signals() {
 void Supervisor::obey(int number) {
   switch (number) {
     case SIGTERM:
-      if (stage_ == Stage::serving) return drain();
-      return Clock::now() - term_ < same_term ? void() : cut();
+      return stage_ == Stage::serving ? drain() : cut();
     case SIGINT:
       return cut();
     case SIGUSR1:
@@ -193,7 +189,6 @@ void Supervisor::drain() {
   log_.say(0, Level::info, "SIGTERM: draining");
   notify_service_manager("STOPPING=1");
   stage_ = Stage::draining;
-  term_ = Clock::now();
   stage_ends_ = Clock::now() + config_.limits.drain;
   family_.end_proxy(Message::Kind::drain);
 }
@@ -201,6 +196,8 @@ void Supervisor::drain() {
 void Supervisor::cut() {
   if (stage_ == Stage::cut || stage_ == Stage::ending) return;
   if (stage_ == Stage::serving) notify_service_manager("STOPPING=1");
+  // A drain that is cut had something left to wait for.
+  unfinished_ = stage_ == Stage::draining || family_.messages_in_flight();
   log_.say(0, Level::info, "ending now: what still runs is cut");
   stage_ = Stage::cut;
   stage_ends_ = Clock::now() + after_cut;

@@ -58,6 +58,11 @@ void Window::close(WindowSlot* slot) {
   if (slot != nullptr) slot->used.store(0, std::memory_order_release);
 }
 
+bool Window::in_use() const {
+  return std::any_of(slots_, slots_ + std::size_t{loops_} * per_loop_,
+                     [](const WindowSlot& slot) { return slot.used.load(std::memory_order_acquire) != 0; });
+}
+
 void Window::sweep(const std::function<void(const WindowSlot&)>& seen) {
   for (WindowSlot* slot = slots_; slot != slots_ + std::size_t{loops_} * per_loop_; ++slot) {
     if (slot->used.load(std::memory_order_acquire) == 0) continue;

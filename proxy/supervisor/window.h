@@ -34,6 +34,8 @@ class Window {
   WindowSlot* open(unsigned loop, std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash,
                    std::string_view client, std::string_view downstream);
   static void close(WindowSlot* slot);
+  // Is any end of data in flight?
+  bool in_use() const;
   // Calls `seen` for each used slot and empties it. For the supervisor after the proxy's death.
   void sweep(const std::function<void(const WindowSlot&)>& seen);
 

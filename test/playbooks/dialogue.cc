@@ -78,13 +78,17 @@ class Stage {
     if (!outcome.failure.empty()) outcome.failure = script_.name + ", " + place_ + ": " + outcome.failure;
     outcome.transcript = std::move(transcript_);
     outcome.steps = world_.steps();
+    outcome.octets = octets_;
     return outcome;
   }
 
  private:
   void speak() {
     world_.scans = script_.scans;
-    world_.heard = [this](std::string_view who, std::string_view bytes) { tell("    " + std::string(who) + " got", bytes); };
+    world_.heard = [this](std::string_view who, std::string_view bytes) {
+      octets_ += bytes.size();
+      tell("    " + std::string(who) + " got", bytes);
+    };
     world_.at_step = [this](std::size_t step) {
       if (play_.blow == Blow::none || step != play_.blow_at) return;
       strike();
@@ -285,6 +289,7 @@ class Stage {
   std::string transcript_;
   std::string group_;  // of the client, not sent yet
   std::size_t complete_before_ = 0;
+  std::size_t octets_ = 0;
   bool client_done_ = false;
 };
 

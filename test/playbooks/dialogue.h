@@ -21,6 +21,7 @@ struct Outcome {
   std::string failure;     // empty: all went as written and no rule was broken
   std::string transcript;  // what happened, with the lines of the file
   std::size_t steps = 0;
+  std::size_t octets = 0;  // that the session wrote
   bool struck = false;     // the blow fell before the dialogue was over
 };
 

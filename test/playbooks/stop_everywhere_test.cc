@@ -12,14 +12,22 @@ using playbook::Blow;
 using playbook::Play;
 using playbook::Script;
 
-// A dialogue with very many moments is struck at evenly spread ones.
-constexpr std::size_t most_moments = 250;
+// A dialogue with more moments is struck at evenly spread ones; one with much content, which takes its time, at fewer.
+constexpr std::size_t most_moments = 120;
+constexpr std::size_t fewest_moments = 12;
+constexpr std::size_t most_octets = 1'000'000;
 
 void strike_everywhere(const Script& script, Blow blow, std::size_t window) {
   Play play;
   play.manner.window = window;
-  const std::size_t moments = playbook::run(script, play).steps;
-  const std::size_t stride = std::max<std::size_t>(1, moments / most_moments);
+  playbook::Outcome whole = playbook::run(script, play);
+  if (whole.steps > 10 * most_moments) {  // much content in small pieces: larger ones show as much
+    play.manner.window *= whole.steps / most_moments;
+    whole = playbook::run(script, play);
+  }
+  const std::size_t moments = whole.steps;
+  const std::size_t strikes = std::clamp(most_octets / (whole.octets + 1), fewest_moments, most_moments);
+  const std::size_t stride = std::max<std::size_t>(1, moments / strikes);
   play.blow = blow;
   for (play.blow_at = 1; play.blow_at <= moments; play.blow_at += stride) {
     const playbook::Outcome outcome = playbook::run(script, play);

@@ -30,14 +30,31 @@ Settings full_settings() {
 }  // namespace
 
 TEST_CASE("scanner job: requests survive the journey") {
-  const Request scan{Request::Kind::scan, 0xfedcba9876543210, 70, std::uint64_t{1} << 40, 60'000};
-  const Request cancel{Request::Kind::cancel, 1, 0, 0, 0};
+  const Request scan{Request::Kind::scan, 0xfedcba9876543210, 70, std::uint64_t{1} << 40, 60'000, {}};
+  const Request cancel{Request::Kind::cancel, 1, 0, 0, 0, {}};
   for (const Request& request : {scan, cancel}) {
     const std::string bytes = encode(request);
     CHECK(decode_request(bytes) == request);
     for (std::size_t length = 0; length < bytes.size(); ++length) CHECK(!decode_request(bytes.substr(0, length)));
     CHECK(!decode_request(bytes + '\0'));
   }
+}
+
+TEST_CASE("scanner job: small messages travel inside their request") {
+  Request request{Request::Kind::scan, 7, 3, 5, 60'000, {}};
+  const std::string bytes = encode_inline(request, "abc", std::string_view("d\0\r\n\xff", 5));
+  const auto decoded = decode_request(bytes);
+  REQUIRE(decoded);
+  CHECK(decoded->kind == Request::Kind::scan_inline);
+  CHECK(decoded->octets == std::string_view("abcd\0\r\n\xff", 8));
+  for (std::size_t length = 0; length < bytes.size(); ++length) CHECK(!decode_request(bytes.substr(0, length)));
+  CHECK(!decode_request(bytes + '\0'));
+  // The other kinds hold no octets, and none holds more than the limit.
+  std::string scan = bytes;
+  scan[1] = static_cast<char>(Request::Kind::scan);
+  CHECK(!decode_request(scan));
+  request.size = max_inline;
+  CHECK(!decode_request(encode_inline(request, "abc", std::string(max_inline, 'x'))));
 }
 
 TEST_CASE("scanner job: requests out of range are refused") {
@@ -52,7 +69,7 @@ TEST_CASE("scanner job: requests out of range are refused") {
   request.size = std::uint64_t{1} << 63;  // prefix + size must not wrap
   CHECK(!decode_request(encode(request)));
   std::string unknown_kind = encode(Request());
-  unknown_kind[1] = 2;
+  unknown_kind[1] = 3;
   CHECK(!decode_request(unknown_kind));
 }
 

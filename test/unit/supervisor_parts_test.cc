@@ -56,7 +56,9 @@ TEST_CASE("the window: slots open and close per loop, and are found again after 
   CHECK(window.open(0, "x", 1, {}, "c", "d") == nullptr);
   Window::close(slots[1]);
   CHECK(window.open(0, "again", 1, {}, "c", "d") == slots[1]);
+  CHECK(window.in_use());
   for (auto& slot : slots) Window::close(slot);
+  CHECK_FALSE(window.in_use());
   Window::close(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {

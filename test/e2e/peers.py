@@ -1,0 +1,140 @@
+"""The two ends around gatepost: a client that says exactly what a test says, and a mail server that does what it is told."""
+import contextlib
+import os
+import socket
+import threading
+
+SANITIZED = os.environ.get("GATEPOST_SANITIZED") == "1"
+PATIENCE = 60 if SANITIZED else 20  # seconds that anything may take which is not measured
+
+
+class Wire:
+    """An SMTP client that says exactly what a test says."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, octets):
+        self.socket.sendall(octets)
+
+    def reply(self):
+        """(code, whole text) of the next reply; (0, b"") at the end of the connection."""
+        lines = []
+        while True:
+            while b"\r\n" not in self.buffer:
+                try:
+                    piece = self.socket.recv(65536)
+                except ConnectionResetError:
+                    piece = b""
+                if not piece:
+                    return 0, b""
+                self.buffer += piece
+            line, self.buffer = self.buffer.split(b"\r\n", 1)
+            lines.append(line)
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(lines)
+
+    def say(self, line):
+        self.send(line + b"\r\n")
+        return self.reply()
+
+    def to_data(self, sender=b"a@example.org", recipients=(b"b@example.org",)):
+        """Banner to 354."""
+        for line, code in ((None, 220), (b"EHLO client.example", 250), (b"MAIL FROM:<" + sender + b">", 250),
+                           *((b"RCPT TO:<" + each + b">", 250) for each in recipients), (b"DATA", 354)):
+            got = self.reply() if line is None else self.say(line)
+            if got[0] != code:
+                raise AssertionError(f"{line} was answered {got}")
+
+    def reset(self):
+        """Closes with RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
+
+class Downstream:
+    """A mail server of the test's own: takes everything, keeps what it took, and misbehaves when told.
+
+    `on_data` is called with each message before its reply and may wait, raise ConnectionAbortedError (the connection is
+    dropped without a reply) or return a reply of its own.
+    """
+
+    def __init__(self, on_data=None):
+        self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
+        self.on_data = on_data or (lambda message: None)
+        self.arrived = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(300)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            lines = connection.makefile("rb")
+
+            def answer(text):
+                connection.sendall(text + b"\r\n")
+
+            answer(b"220 next.example ESMTP")
+            sender, recipients = b"", []
+            for line in lines:
+                verb = line[:4].upper()
+                if verb == b"EHLO":
+                    answer(b"250-next.example\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+                           b"250-DSN\r\n250 ENHANCEDSTATUSCODES")
+                elif verb == b"QUIT":
+                    answer(b"221 2.0.0 Bye")
+                    return
+                elif verb == b"DATA":
+                    answer(b"354 go on")
+                    message = (sender, recipients, self._content(lines))
+                    if message[2] is None:
+                        return
+                    self.messages.append(message)
+                    self.arrived.set()
+                    answer(self.on_data(message) or b"250 2.0.0 taken")
+                    sender, recipients = b"", []
+                else:
+                    if verb == b"MAIL":
+                        sender, recipients = line.strip(), []
+                    elif verb == b"RCPT":
+                        recipients.append(line.strip())
+                    elif verb == b"RSET":
+                        sender, recipients = b"", []
+                    answer(b"250 2.0.0 Ok")
+
+    @staticmethod
+    def _content(lines):
+        content = []
+        for line in lines:
+            if line == b".\r\n":
+                return b"".join(content)
+            content.append(line[1:] if line.startswith(b".") else line)
+        return None

@@ -1,0 +1,8 @@
+"""For programs that cannot take port 0."""
+import socket
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

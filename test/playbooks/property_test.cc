@@ -1,0 +1,198 @@
+// Random sessions against a small model of what a client may believe (T:B7).
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "test/playbooks/random_downstream.h"
+#include "test/playbooks/script.h"
+
+namespace {
+
+using playbook::BelievedEnvelope;
+using playbook::RandomDownstream;
+using playbook::World;
+
+// What the client believes after each reply.
+struct Model {
+  bool greeted = false;
+  BelievedEnvelope envelope;
+
+  // Empty, or why this reply to this command is wrong. `behind_mail`: a MAIL stands in front of it in the same group; when
+  // that was refused or lost, the downstream's answer to RCPT may be any refusal.
+  std::string take(const std::string& command, int code, bool behind_mail) {
+    const bool ok = code / 100 == 2;
+    const bool in_transaction = !envelope.mail.empty();
+    if (command.starts_with("RCPT") && !in_transaction && (ok || (!behind_mail && code != 503)))
+      return "RCPT without a transaction";
+    if (command == "DATA" && !in_transaction && code != 503) return "DATA without a transaction";
+    if (command == "DATA" && in_transaction && envelope.recipients.empty() && code != 554) return "DATA without recipients";
+    if (command == "DATA" && !envelope.recipients.empty() && code != 354) return "no 354 for a good transaction";
+    if (command.starts_with("MAIL") && (in_transaction || !greeted) && code != 503) return "MAIL at the wrong time";
+    if (command == "RSET" && code != 250) return "RSET refused";
+    if (command == "RSET" || command.starts_with("EHLO")) envelope = BelievedEnvelope();
+    if (command.starts_with("EHLO") && ok) greeted = true;
+    if (command.starts_with("MAIL") && ok) envelope.mail = command.substr(5);
+    if (command.starts_with("RCPT") && ok) envelope.recipients.push_back(command.substr(5));
+    return {};
+  }
+};
+
+class RandomSession {
+ public:
+  RandomSession(unsigned seed, playbook::Manner manner) : random_(seed), world_(manner), downstream_(world_, random_) {
+    world_.scans = seed % 2 == 0;
+    world_.listener().max_errors = 1000000;
+    world_.listener().max_junk = 1000000;
+    world_.config.spool.memory = seed % 3 == 0 ? 10 : 10000;
+    world_.start();
+    downstream_.play();
+    replies();
+  }
+
+  // Empty, or what went wrong.
+  std::string play(unsigned groups) {
+    while (groups-- > 0 && wrong_.empty()) {
+      send_group();
+      if (wrong_.empty()) wrong_ = world_.broken_rule();
+      if (wrong_.empty()) wrong_ = downstream_.scandal();
+    }
+    world_.client.finish();
+    world_.pass(std::chrono::minutes(5));
+    return wrong_.empty() ? world_.left_behind() : wrong_ + "\n" + story_;
+  }
+  std::size_t delivered() const { return downstream_.delivered().size(); }
+  std::size_t transactions() const { return transactions_; }
+  std::size_t summaries() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        world_.log, [](const std::string& line) { return line.find("outcome=") != std::string::npos; }));
+  }
+
+ private:
+  unsigned any(unsigned below) { return std::uniform_int_distribution<unsigned>(0, below - 1)(random_); }
+
+  std::string random_command(bool& mail_asked) {
+    const std::string number = std::to_string(++commands_);
+    switch (any(12)) {
+      case 0: return "EHLO client" + number + ".example.com";
+      case 1:
+      case 2: mail_asked = false; return "RSET";
+      case 3:
+      case 4:
+      case 5:
+        if (mail_asked) return "NOOP";
+        mail_asked = true;
+        return "MAIL FROM:<m" + number + "@example.com>";
+      case 6:
+      case 7:
+      case 8: return "RCPT TO:<r" + number + "@example.net>";
+      case 9: return any(2) == 0 ? "VRFY x" : "FOO";
+      default: return "DATA";
+    }
+  }
+
+  // The complete replies that came, as codes.
+  std::vector<int> replies() {
+    std::vector<int> codes;
+    while (true) {
+      const std::size_t end = world_.client.received().find("\r\n");
+      if (end == std::string::npos) return codes;
+      const std::string line = world_.client.take(end + 2);
+      story_ += "  S: " + line;
+      if (line[3] == ' ') codes.push_back(std::stoi(line));
+    }
+  }
+
+  void send_group() {
+    // DATA and EHLO end a group (RFC 2920 3.1).
+    std::vector<std::string> group;
+    bool mail_asked = false;
+    const unsigned size = 1 + any(5);
+    while (group.size() < size && (group.empty() || (group.back() != "DATA" && !group.back().starts_with("EHLO"))))
+      group.push_back(random_command(mail_asked));
+    std::string bytes;
+    for (const std::string& command : group) bytes += command + "\r\n";
+    story_ += "C: " + playbook::visible(bytes) + "\n";
+    world_.client_sends(bytes);
+    downstream_.play();
+    const std::vector<int> codes = replies();
+    if (codes.size() != group.size()) {
+      wrong_ = "commands and replies differ in number";
+      return;
+    }
+    bool behind_mail = false;
+    for (std::size_t i = 0; i < group.size() && wrong_.empty(); ++i) {
+      wrong_ = model_.take(group[i], codes[i], behind_mail);
+      behind_mail = behind_mail || group[i].starts_with("MAIL");
+      if (group[i].starts_with("MAIL") && codes[i] == 250) ++transactions_;
+    }
+    if (wrong_.empty() && group.back() == "DATA" && codes.back() == 354) send_content();
+  }
+
+  void send_content() {
+    const std::string content = "Subject: " + std::to_string(commands_) + "\r\n\r\n" + std::string(any(40), 'x') + "\r\n";
+    const bool refused = world_.scans && any(4) == 0;
+    if (world_.scans) world_.scanner.report(refused ? infected() : scanner::Report());
+    const std::size_t before = delivered();
+    story_ += "C: content\n";
+    world_.client_sends(content + ".\r\n");
+    downstream_.play();
+    const std::vector<int> codes = replies();
+    const BelievedEnvelope envelope = std::exchange(model_.envelope, {});
+    if (codes.size() != 1) wrong_ = "no single reply to the end of data";
+    else if (codes.front() == 250 && delivered() != before + 1) wrong_ = "250 without a delivery";
+    else if (refused && delivered() != before) wrong_ = "an infected message was delivered";
+    if (delivered() == before || !wrong_.empty()) return;
+    const RandomDownstream::Delivered& last = downstream_.delivered().back();
+    if (last.envelope != envelope) wrong_ = "the downstream believes in another envelope";
+    else if (last.wire != content + ".\r\n") wrong_ = "the downstream has another content";
+    else if (last.accepted != (codes.front() == 250)) wrong_ = "the downstream's answer is not ours";
+  }
+
+  static scanner::Report infected() {
+    scanner::Finding finding;
+    finding.outcome = scanner::Outcome::infected;
+    finding.name = "Eicar";
+    scanner::Report report;
+    report.findings.push_back(std::move(finding));
+    return report;
+  }
+
+  std::mt19937 random_;
+  World world_;
+  RandomDownstream downstream_;
+  Model model_;
+  unsigned commands_ = 0;
+  std::size_t transactions_ = 0;
+  std::string wrong_;
+  std::string story_;
+};
+
+void play_many(playbook::Manner manner, unsigned first_seed, unsigned count) {
+  std::size_t delivered = 0;
+  for (unsigned seed = first_seed; seed < first_seed + count; ++seed) {
+    RandomSession session(seed, manner);
+    const std::string wrong = session.play(60);
+    CHECK_MESSAGE(wrong.empty(), "seed " << seed << ": " << wrong);
+    CHECK_MESSAGE(session.summaries() == session.transactions(), "seed " << seed << ": a summary line per transaction");
+    delivered += session.delivered();
+    if (!wrong.empty()) return;
+  }
+  CHECK(delivered > count);  // the sessions are not all noise
+}
+
+TEST_CASE("random commands: one reply each, no transaction that nobody opened") {
+  SUBCASE("whole groups") { play_many(playbook::Manner(), 1, 800); }
+  SUBCASE("octet by octet") {
+    playbook::Manner manner;
+    manner.client_bytewise = manner.downstream_bytewise = true;
+    play_many(manner, 10001, 60);
+  }
+  SUBCASE("slow readers") {
+    playbook::Manner manner;
+    manner.window = 16;
+    play_many(manner, 20001, 150);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,54 @@
+// A downstream that answers at random as servers do, and keeps the envelope that it believes in.
+#pragma once
+
+#include <map>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "test/playbooks/harness.h"
+
+namespace playbook {
+
+struct BelievedEnvelope {
+  std::string mail;  // "FROM:<...>" as it was said; empty: no transaction
+  std::vector<std::string> recipients;
+  bool operator==(const BelievedEnvelope&) const = default;
+};
+
+class RandomDownstream {
+ public:
+  RandomDownstream(World& world, std::mt19937& random) : world_(world), random_(random) {}
+  // Reads and answers on every connection until there is nothing to do.
+  void play();
+
+  struct Delivered {
+    BelievedEnvelope envelope;
+    std::string wire;
+    bool accepted = false;
+  };
+  const std::vector<Delivered>& delivered() const { return delivered_; }
+  const std::string& scandal() const { return scandal_; }  // what no server should ever see from us
+
+ private:
+  struct Connection {
+    bool greeted = false;
+    bool over = false;
+    bool in_content = false;
+    bool refused_reset = false;  // a MAIL may be on its way behind that RSET
+    BelievedEnvelope envelope;
+  };
+  bool play_one(std::size_t number);
+  void obey(std::size_t number, const std::string& line);
+  void take_content(std::size_t number, const std::string& wire);
+  void say(std::size_t number, std::string_view line);
+  bool happens(unsigned percent) { return std::uniform_int_distribution<unsigned>(0, 99)(random_) < percent; }
+  World& world_;
+  std::mt19937& random_;
+  std::map<std::size_t, Connection> connections_;
+  std::vector<Delivered> delivered_;
+  std::string scandal_;
+};
+
+}  // namespace playbook
