@@ -1,7 +1,8 @@
 #include "proxy/proxy_loop.h"
 
-#include <cstring>
 #include <sys/random.h>
+#include <cstring>
+#include <exception>
 
 #include "proxy/io/tcp_stream.h"
 #include "proxy/session/smtp_session.h"
@@ -14,14 +15,17 @@ constexpr std::string_view too_many = "421 4.3.2 Too many connections, please tr
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
-  if (::getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed)) seed = static_cast<std::uint64_t>(::time(nullptr));
+  if (::getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
+    seed = static_cast<std::uint64_t>(::time(nullptr));
   return seed;
 }
 
 }  // namespace
 
 ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
-    : config(start.config), control(start.control.get()), window(start.window),
+    : config(start.config),
+      control(start.control.get()),
+      window(start.window),
       log(start.config->log, "gatepost/proxy", start.log_file, static_cast<unsigned>(loops) + 1),
       spool(start.config->spool.directory, start.config->spool.memory, start.config->spool.total_memory,
             std::string(scanner::synthetic_prefix)),
@@ -31,7 +35,9 @@ ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
 class ProxyLoop::Inbox final : public io::FdWatch::Owner {
  public:
   Inbox(ProxyLoop& owner, scanner::OwnedFd socket)
-      : owner_(owner), socket_(std::move(socket)), watch_(owner.loop_, socket_.get(), io::FdWatch::Mode::readable, *this) {}
+      : owner_(owner),
+        socket_(std::move(socket)),
+        watch_(owner.loop_, socket_.get(), io::FdWatch::Mode::readable, *this) {}
 
  private:
   void on_ready(io::FdWatch::Ready) override {
@@ -46,7 +52,8 @@ class ProxyLoop::Inbox final : public io::FdWatch::Owner {
   io::FdWatch watch_;
 };
 
-ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::OwnedFd> listeners, scanner::OwnedFd inbox)
+ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::OwnedFd> listeners,
+                     scanner::OwnedFd inbox)
     : shared_(shared), index_(index), connector_(loop_), keeper_(loop_), random_(random_seed()) {
   const auto& config = *shared_.config;
   const auto silent = [this] {
@@ -63,7 +70,9 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
   services_.keeper = &keeper_;
   services_.spool = &shared_.spool;
   services_.in_flight = this;
-  services_.log = [this](admin::Level level, admin::Record&& record) { shared_.log.write(index_ + 1, level, std::move(record)); };
+  services_.log = [this](admin::Level level, admin::Record&& record) {
+    shared_.log.write(index_ + 1, level, std::move(record));
+  };
   services_.new_trace_id = [this] { return new_trace_id(); };
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     const auto starved = [this, i](int error) {
@@ -83,30 +92,47 @@ ProxyLoop::~ProxyLoop() { loop_.destroy_roots(); }
 void ProxyLoop::run() { loop_.run(); }
 
 void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
-  if (shared_.sessions[listener].fetch_add(1) >= shared_.config->listeners[listener].max_sessions) {
-    shared_.sessions[listener].fetch_sub(1);
-    ::send(accepted.socket.get(), too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const int socket = accepted.socket.get();
+  if (shared_.sessions[listener].load() >= shared_.config->listeners[listener].max_sessions) {
+    ::send(socket, too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }
-  const auto* peer = reinterpret_cast<const sockaddr*>(&accepted.peer);
-  std::string ip = io::format_ip(peer);
-  auto client = std::make_unique<io::TcpStream>(loop_, std::move(accepted.socket), peer, accepted.peer_length);
-  ++sessions_;
-  loop_.spawn(serve_client(listener, std::move(client), std::move(ip)));
+  try {
+    const auto* peer = reinterpret_cast<const sockaddr*>(&accepted.peer);
+    std::string ip = io::format_ip(peer);
+    auto client = std::make_unique<io::TcpStream>(loop_, std::move(accepted.socket), peer, accepted.peer_length);
+    loop_.spawn(serve_client(listener, std::move(client), std::move(ip)));
+  } catch (const std::exception& error) {
+    // No memory for one session more: this client is closed, the others live.
+    shared_.log.say(index_ + 1, admin::Level::error, std::string("a client cannot be served: ") + error.what());
+  }
 }
+
+// Counts a session as long as its frame lives, however it ends.
+class ProxyLoop::Seat {
+ public:
+  Seat(ProxyLoop& owner, std::size_t listener) : owner_(owner), listener_(listener) {
+    ++owner_.sessions_;
+    ++owner_.shared_.sessions[listener_];
+  }
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+  ~Seat() {
+    --owner_.shared_.sessions[listener_];
+    --owner_.sessions_;
+    if (owner_.loop_.draining() && owner_.sessions_ == 0) owner_.loop_.quit();
+  }
+
+ private:
+  ProxyLoop& owner_;
+  std::size_t listener_;
+};
 
 io::Task<> ProxyLoop::serve_client(std::size_t listener, std::unique_ptr<io::Stream> client, std::string client_ip) {
-  {
-    session::SmtpSession session(services_, shared_.config->listeners[listener], std::move(client), std::move(client_ip), loop_);
-    co_await session.run();
-  }
-  session_ended(listener);
-}
-
-void ProxyLoop::session_ended(std::size_t listener) {
-  shared_.sessions[listener].fetch_sub(1);
-  --sessions_;
-  if (loop_.draining() && sessions_ == 0) loop_.quit();
+  const Seat seat(*this, listener);
+  session::SmtpSession session(services_, shared_.config->listeners[listener], std::move(client), std::move(client_ip),
+                               loop_);
+  co_await session.run();
 }
 
 void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {

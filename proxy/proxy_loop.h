@@ -34,9 +34,9 @@ class ProxyLoop final : private session::InFlight {
 
  private:
   class Inbox;
+  class Seat;
   void welcome(std::size_t listener, io::Accepted accepted);
   io::Task<> serve_client(std::size_t listener, std::unique_ptr<io::Stream> client, std::string client_ip);
-  void session_ended(std::size_t listener);
   void obey(std::string_view packet, scanner::OwnedFd fd);
   void drain(bool cut);
   std::string new_trace_id();

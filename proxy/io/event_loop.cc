@@ -74,7 +74,11 @@ FdWatch::FdWatch(EventLoop& loop, int fd, Mode mode, Owner& owner) : owner_(owne
     ready.readable = (what & EV_READ) != 0;
     ready.writable = (what & EV_WRITE) != 0;
     ready.peer_closed = (what & EV_CLOSED) != 0;
-    static_cast<FdWatch*>(me)->owner_.on_ready(ready);
+    try {
+      static_cast<FdWatch*>(me)->owner_.on_ready(ready);
+    } catch (const std::bad_alloc&) {
+      // libevent is C: nothing may pass through it. Level-triggered descriptors are looked at again in the next turn.
+    }
   };
   const int what = mode == Mode::stream ? EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST : EV_READ | EV_PERSIST;
   event_ = event_new(loop.base_, fd, static_cast<short>(what), called, this);

@@ -24,7 +24,7 @@ class FramePool {
 #endif
     return ::operator new(size);
   }
-  static void give(void* frame, std::size_t size) noexcept {
+  static void give(void* frame, [[maybe_unused]] std::size_t size) noexcept {
 #if !defined(__SANITIZE_ADDRESS__)
     if (size <= largest) {
       Shelf& shelf = shelves()[place_of(size)];

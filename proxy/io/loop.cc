@@ -9,8 +9,12 @@ namespace io {
 Loop::~Loop() = default;
 
 Task<> Loop::run_root(Task<> task, std::list<Root>::iterator self) {
-  co_await task;
-  finished_.push_back(self);
+  try {
+    co_await task;
+  } catch (...) {
+    // Out of memory before the task could look after itself: its frames are gone, and so is what they held.
+  }
+  finished_.splice(finished_.end(), roots_, self);
 }
 
 void Loop::spawn(Task<> root) {
@@ -29,29 +33,27 @@ void Loop::stop_all() {
 }
 
 void Loop::make_ready(Wait& wait) {
-  if (wait.ready_place_ != Wait::nowhere) return;
-  wait.ready_place_ = ready_.size();
-  ready_.push_back(&wait);
-  ++ready_count_;
+  if (wait.ready_) return;
+  wait.ready_ = true;
+  wait.previous_ready_ = last_ready_;
+  (last_ready_ != nullptr ? last_ready_->next_ready_ : first_ready_) = &wait;
+  last_ready_ = &wait;
 }
 
 void Loop::forget_ready(Wait& wait) {
-  ready_[wait.ready_place_] = nullptr;
-  wait.ready_place_ = Wait::nowhere;
-  --ready_count_;
+  (wait.previous_ready_ != nullptr ? wait.previous_ready_->next_ready_ : first_ready_) = wait.next_ready_;
+  (wait.next_ready_ != nullptr ? wait.next_ready_->previous_ready_ : last_ready_) = wait.previous_ready_;
+  wait.previous_ready_ = wait.next_ready_ = nullptr;
+  wait.ready_ = false;
 }
 
 void Loop::run_ready() {
-  // Indexed: resuming may append. A Wait that is destroyed meanwhile leaves a hole.
-  for (std::size_t i = 0; i < ready_.size(); ++i) {
-    Wait* wait = ready_[i];
-    if (wait == nullptr) continue;
-    const std::coroutine_handle<> waiter = wait->waiter_;
-    wait->leave();
+  while (first_ready_ != nullptr) {
+    Wait& wait = *first_ready_;
+    const std::coroutine_handle<> waiter = wait.waiter_;
+    wait.leave();
     waiter.resume();
   }
-  ready_.clear();
-  for (const auto place : finished_) roots_.erase(place);
   finished_.clear();
 }
 
@@ -59,7 +61,7 @@ void Loop::fire_due(TimePoint now) {
   while (!timers_.empty() && timers_.front()->until_ <= now) {
     Wait* wait = timers_.front();
     remove_timer(*wait);
-    if (wait->ready_place_ == Wait::nowhere) wait->woken_ = Woken::deadline;
+    if (!wait->ready_) wait->woken_ = Woken::deadline;
     make_ready(*wait);
   }
 }
@@ -70,8 +72,8 @@ std::optional<TimePoint> Loop::next_deadline() const {
 }
 
 void Loop::add_timer(Wait& wait) {
-  wait.timer_place_ = timers_.size();
   timers_.push_back(&wait);
+  wait.timer_place_ = timers_.size() - 1;
   sift_up(wait.timer_place_);
   if (timers_.front() == &wait) deadline_moved();
 }

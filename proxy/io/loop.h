@@ -32,7 +32,7 @@ class Loop {
 
   virtual TimePoint now() const = 0;  // monotonic; may be cached for one turn of the loop
 
-  // Takes ownership of a root task and starts it; it is reaped after it has returned. A root must not throw.
+  // Takes ownership of a root task and starts it; it is reaped after it has returned. What a root throws ends it alone.
   void spawn(Task<> root);
   std::size_t roots() const { return roots_.size(); }
   // Destroys all roots wherever they wait (tests; end of the process).
@@ -53,7 +53,7 @@ class Loop {
   void run_ready();
   void fire_due(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
-  bool has_ready() const { return ready_count_ != 0; }
+  bool has_ready() const { return first_ready_ != nullptr; }
   // Called when the earliest deadline has become earlier.
   virtual void deadline_moved() {}
 
@@ -69,11 +69,12 @@ class Loop {
   void sift_up(std::size_t at);
   void sift_down(std::size_t at);
 
-  std::vector<Wait*> ready_;
-  std::size_t ready_count_ = 0;
+  // Linked through the waits themselves: a signal is raised without an allocation that could fail.
+  Wait* first_ready_ = nullptr;
+  Wait* last_ready_ = nullptr;
   std::vector<Wait*> timers_;  // binary heap by deadline; each Wait knows its place
   std::list<Root> roots_;
-  std::vector<std::list<Root>::iterator> finished_;
+  std::list<Root> finished_;
   std::vector<Scope*> scopes_;
   bool draining_ = false;
 };

@@ -35,12 +35,18 @@ void Scope::request_stop(Stop why) {
 void Wait::await_suspend(std::coroutine_handle<> waiter) {
   for (const Signal* signal : signals_)
     if (signal != nullptr && signal->waiter_ != nullptr) throw std::logic_error("two waits for one signal");
+  // What can fail comes first: an exception here is the coroutine's, and nothing may be left behind.
+  scope_.waits_.push_back(this);
+  try {
+    if (until_ != never) scope_.loop.add_timer(*this);
+  } catch (...) {
+    scope_.waits_.pop_back();
+    throw;
+  }
   waiter_ = waiter;
   woken_ = Woken::signal;
-  scope_.waits_.push_back(this);
   for (Signal* signal : signals_)
     if (signal != nullptr) signal->waiter_ = this;
-  if (until_ != never) scope_.loop.add_timer(*this);
 }
 
 Woken Wait::await_resume() {
@@ -52,7 +58,7 @@ void Wait::leave() {
   for (Signal* signal : signals_)
     if (signal != nullptr) signal->waiter_ = nullptr;
   if (timer_place_ != nowhere) scope_.loop.remove_timer(*this);
-  if (ready_place_ != nowhere) scope_.loop.forget_ready(*this);
+  if (ready_) scope_.loop.forget_ready(*this);
   const auto place = std::find(scope_.waits_.rbegin(), scope_.waits_.rend(), this);
   if (place != scope_.waits_.rend()) scope_.waits_.erase(std::next(place).base());
   waiter_ = {};

@@ -87,7 +87,9 @@ class Wait {
   std::array<Signal*, most_signals> signals_{};
   std::coroutine_handle<> waiter_;
   std::size_t timer_place_ = nowhere;
-  std::size_t ready_place_ = nowhere;
+  Wait* next_ready_ = nullptr;  // in the loop's list, while ready_
+  Wait* previous_ready_ = nullptr;
+  bool ready_ = false;
   Woken woken_ = Woken::signal;
 };
 

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "test/playbooks/settings_of_script.h"
+#include "test/playbooks/starvation.h"
 
 namespace playbook {
 namespace {
@@ -63,6 +64,7 @@ class Stage {
 
   Outcome perform() {
     Outcome outcome;
+    if (play_.blow == Blow::starve) Starvation::begin(play_.blow_at);
     try {
       speak();
       outcome.failure = world_.broken_rule();
@@ -74,6 +76,10 @@ class Stage {
     } catch (const Struck&) {
       outcome.struck = true;
       outcome.failure = aftermath();
+    }
+    if (Starvation::failed) {  // the rest of the dialogue is not what the file says any more
+      outcome.struck = true;
+      outcome.failure = finale();
     }
     if (!outcome.failure.empty()) outcome.failure = script_.name + ", " + place_ + ": " + outcome.failure;
     outcome.transcript = std::move(transcript_);
@@ -90,19 +96,21 @@ class Stage {
       tell("    " + std::string(who) + " got", bytes);
     };
     world_.at_step = [this](std::size_t step) {
-      if (play_.blow == Blow::none || step != play_.blow_at) return;
+      if (play_.blow == Blow::none || play_.blow == Blow::starve || step != play_.blow_at) return;
       strike();
     };
     for (const ScriptLine& line : script_.lines) {
       place_ = line.place;
-      transcript_ += place_ + "  " + line.head + " " + (line.text.size() > 200 ? line.text.substr(0, 200) : line.text) + "\n";
+      transcript_ +=
+          place_ + "  " + line.head + " " + (line.text.size() > 200 ? line.text.substr(0, 200) : line.text) + "\n";
       obey(line);
     }
     place_ += " (end of the file)";
     nothing_more("the client", world_.client);
     for (std::size_t number = 1; number <= world_.connector.attempts(); ++number)
       nothing_more("the downstream (connection " + std::to_string(number) + ")", world_.downstream(number));
-    if (!world_.keeper.asked.empty()) throw Mismatch("nobody looked at what the keeper was asked: " + world_.keeper.asked.front());
+    if (!world_.keeper.asked.empty())
+      throw Mismatch("nobody looked at what the keeper was asked: " + world_.keeper.asked.front());
   }
 
   void strike() {
@@ -157,12 +165,18 @@ class Stage {
     if (line.head == "drain") return drain();
     if (line.head == "stop") return stop();
     switch (head.actor) {
-      case 'C': return client(head.sign, line.text);
-      case 'D': return downstream(head.number, head.sign, line.text);
-      case 'S': return scanner(head.sign, line.text);
-      case 'K': return keeper(head.sign, line.text);
-      case 'L': return log(head.sign, line.text);
-      default: throw BadScript("not understood: " + line.head);
+      case 'C':
+        return client(head.sign, line.text);
+      case 'D':
+        return downstream(head.number, head.sign, line.text);
+      case 'S':
+        return scanner(head.sign, line.text);
+      case 'K':
+        return keeper(head.sign, line.text);
+      case 'L':
+        return log(head.sign, line.text);
+      default:
+        throw BadScript("not understood: " + line.head);
     }
   }
 
@@ -226,7 +240,8 @@ class Stage {
       if (!got.starts_with(text)) throw Mismatch(whom + " got " + visible(got));
     } else if (sign == "<") {
       const std::string wanted = bytes_of(text);
-      const std::string got = text.starts_with("raw ") || text.starts_with("repeat ") ? peer.take(wanted.size()) : next_line(whom, peer);
+      const std::string got =
+          text.starts_with("raw ") || text.starts_with("repeat ") ? peer.take(wanted.size()) : next_line(whom, peer);
       if (got != wanted) throw Mismatch(whom + " got " + (got.empty() ? "nothing" : visible(got)));
     } else {
       throw BadScript("not understood: " + std::string(sign));
@@ -236,7 +251,8 @@ class Stage {
   static std::string next_line(const std::string& whom, Peer& peer) {
     const std::size_t end = peer.received().find('\n');
     if (end == std::string::npos)
-      throw Mismatch(whom + " got no complete line" + (peer.received().empty() ? "" : " but " + visible(peer.received())));
+      throw Mismatch(whom + " got no complete line" +
+                     (peer.received().empty() ? "" : " but " + visible(peer.received())));
     return peer.take(end + 1);
   }
 
@@ -247,7 +263,8 @@ class Stage {
       return world_.settle();
     }
     if (sign == "#") {
-      if (std::to_string(world_.scanner.seen().size()) != text) throw Mismatch("scans: " + std::to_string(world_.scanner.seen().size()));
+      if (std::to_string(world_.scanner.seen().size()) != text)
+        throw Mismatch("scans: " + std::to_string(world_.scanner.seen().size()));
       return;
     }
     if (world_.scanner.seen().empty()) throw Mismatch("nothing was scanned");

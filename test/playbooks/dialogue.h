@@ -9,12 +9,12 @@
 namespace playbook {
 
 // What the test does to the session in the middle of a dialogue.
-enum class Blow { none, stop, destroy };
+enum class Blow { none, stop, destroy, starve };
 
 struct Play {
   Manner manner;
   Blow blow = Blow::none;
-  std::size_t blow_at = 0;  // the step after which it falls
+  std::size_t blow_at = 0;  // the step after which it falls; starve: the allocation that fails
 };
 
 struct Outcome {

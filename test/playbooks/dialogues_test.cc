@@ -18,8 +18,7 @@ bool wanted(const Script& script) {
 
 void check(const Script& script, const Play& play, const char* manner) {
   const playbook::Outcome outcome = playbook::run(script, play);
-  if (outcome.failure.empty()) return;
-  FAIL_CHECK(outcome.failure << " (" << manner << ")\n" << outcome.transcript);
+  CHECK_MESSAGE(outcome.failure.empty(), outcome.failure << " (" << manner << ")\n" << outcome.transcript);
 }
 
 TEST_CASE("dialogues") {

@@ -1,5 +1,5 @@
-// What surrounds a session in the tests: a connector that gives memory streams, a scanner, a keeper and a window that do
-// as the script says and remember what they were given.
+// What surrounds a session in the tests: a connector that gives memory streams, a scanner, a keeper and a window that
+// do as the script says and remember what they were given.
 #pragma once
 
 #include <deque>
@@ -37,7 +37,7 @@ class FakeScanner final : public judge::ScanClient {
 
   // The report of the scan that waits, or of the next one.
   void report(scanner::Report report);
-  void stay_silent() { planned_.emplace_back(std::nullopt); }  // the next scan waits for report()
+  void stay_silent() { planned_.emplace_back(std::nullopt); }     // the next scan waits for report()
   const std::vector<std::string>& seen() const { return seen_; }  // content of each scan, without the prefix
   std::size_t open_jobs() const { return jobs_.size(); }
   unsigned overdue_calls() const { return overdue_; }

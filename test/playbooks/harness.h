@@ -21,9 +21,9 @@ namespace playbook {
 
 // How bytes travel.
 struct Manner {
-  bool client_bytewise = false;            // what the client sends arrives octet by octet
-  bool downstream_bytewise = false;        // what the downstream sends arrives octet by octet
-  std::size_t window = Peer::unlimited;    // octets that a write of the session can place at once
+  bool client_bytewise = false;          // what the client sends arrives octet by octet
+  bool downstream_bytewise = false;      // what the downstream sends arrives octet by octet
+  std::size_t window = Peer::unlimited;  // octets that a write of the session can place at once
 };
 
 class World {

@@ -31,8 +31,9 @@ class Peer {
   // What the peer does.
   void send(std::string_view bytes);
   void finish();  // FIN; goes on reading
-  void close();   // closes both directions: what the session still writes is lost, from its second write on with an error
-  void reset();   // RST: what the session has not read is lost
+  void
+  close();  // closes both directions: what the session still writes is lost, from its second write on with an error
+  void reset();  // RST: what the session has not read is lost
   // From now on the session may write `octets` more before it would block; grant() makes room for as many again.
   void set_window(std::size_t octets);
   bool grant();  // true: there is more room than before

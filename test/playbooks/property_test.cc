@@ -18,15 +18,16 @@ struct Model {
   bool greeted = false;
   BelievedEnvelope envelope;
 
-  // Empty, or why this reply to this command is wrong. `behind_mail`: a MAIL stands in front of it in the same group; when
-  // that was refused or lost, the downstream's answer to RCPT may be any refusal.
+  // Empty, or why this reply to this command is wrong. `behind_mail`: a MAIL stands in front of it in the same group;
+  // when that was refused or lost, the downstream's answer to RCPT may be any refusal.
   std::string take(const std::string& command, int code, bool behind_mail) {
     const bool ok = code / 100 == 2;
     const bool in_transaction = !envelope.mail.empty();
     if (command.starts_with("RCPT") && !in_transaction && (ok || (!behind_mail && code != 503)))
       return "RCPT without a transaction";
     if (command == "DATA" && !in_transaction && code != 503) return "DATA without a transaction";
-    if (command == "DATA" && in_transaction && envelope.recipients.empty() && code != 554) return "DATA without recipients";
+    if (command == "DATA" && in_transaction && envelope.recipients.empty() && code != 554)
+      return "DATA without recipients";
     if (command == "DATA" && !envelope.recipients.empty() && code != 354) return "no 354 for a good transaction";
     if (command.starts_with("MAIL") && (in_transaction || !greeted) && code != 503) return "MAIL at the wrong time";
     if (command == "RSET" && code != 250) return "RSET refused";
@@ -74,9 +75,12 @@ class RandomSession {
   std::string random_command(bool& mail_asked) {
     const std::string number = std::to_string(++commands_);
     switch (any(12)) {
-      case 0: return "EHLO client" + number + ".example.com";
+      case 0:
+        return "EHLO client" + number + ".example.com";
       case 1:
-      case 2: mail_asked = false; return "RSET";
+      case 2:
+        mail_asked = false;
+        return "RSET";
       case 3:
       case 4:
       case 5:
@@ -85,9 +89,12 @@ class RandomSession {
         return "MAIL FROM:<m" + number + "@example.com>";
       case 6:
       case 7:
-      case 8: return "RCPT TO:<r" + number + "@example.net>";
-      case 9: return any(2) == 0 ? "VRFY x" : "FOO";
-      default: return "DATA";
+      case 8:
+        return "RCPT TO:<r" + number + "@example.net>";
+      case 9:
+        return any(2) == 0 ? "VRFY x" : "FOO";
+      default:
+        return "DATA";
     }
   }
 
@@ -130,7 +137,8 @@ class RandomSession {
   }
 
   void send_content() {
-    const std::string content = "Subject: " + std::to_string(commands_) + "\r\n\r\n" + std::string(any(40), 'x') + "\r\n";
+    const std::string content =
+        "Subject: " + std::to_string(commands_) + "\r\n\r\n" + std::string(any(40), 'x') + "\r\n";
     const bool refused = world_.scans && any(4) == 0;
     if (world_.scans) world_.scanner.report(refused ? infected() : scanner::Report());
     const std::size_t before = delivered();

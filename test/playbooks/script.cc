@@ -38,17 +38,22 @@ char escape_of(std::string_view& rest) {
   const char c = rest.empty() ? '\\' : rest.front();
   if (!rest.empty()) rest.remove_prefix(1);
   switch (c) {
-    case 'r': return '\r';
-    case 'n': return '\n';
-    case 't': return '\t';
-    case '0': return '\0';
+    case 'r':
+      return '\r';
+    case 'n':
+      return '\n';
+    case 't':
+      return '\t';
+    case '0':
+      return '\0';
     case 'x': {
       if (rest.size() < 2) throw BadScript("\\x needs two digits");
       const std::string digits(rest.substr(0, 2));
       rest.remove_prefix(2);
       return static_cast<char>(std::strtoul(digits.c_str(), nullptr, 16));
     }
-    default: return c;
+    default:
+      return c;
   }
 }
 

@@ -1,4 +1,5 @@
-// Dialogue files as values: lines with their place, includes resolved. README.md in test/dialogues describes the language.
+// Dialogue files as values: lines with their place, includes resolved. README.md in test/dialogues describes the
+// language.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +17,9 @@ struct BadScript : std::runtime_error {
 };
 
 struct ScriptLine {
-  std::string place;    // "plain.smtp:12"
-  std::string head;     // "C>", "D2<~", "set", "S="
-  std::string text;     // the rest, without the blank in front
+  std::string place;  // "plain.smtp:12"
+  std::string head;   // "C>", "D2<~", "set", "S="
+  std::string text;   // the rest, without the blank in front
 };
 
 struct Script {

@@ -32,7 +32,7 @@ config::Action action_of(std::string_view text) {
 
 // A setter for a member of one part of the configuration.
 template <class Part, class Member, class Parse>
-Setter member(Part& (*part)(World&), Member Part::* field, Parse parse) {
+Setter member(Part& (*part)(World&), Member Part::*field, Parse parse) {
   return [part, field, parse](World& world, std::string_view value) {
     part(world).*field = static_cast<Member>(parse(value));
   };
@@ -126,8 +126,10 @@ scanner::Report report_of(std::string_view text) {
   scanner::Finding finding;
   finding.engine = "clamav";
   finding.outcome = named<scanner::Outcome>(outcome, static_cast<int>(scanner::Outcome::infected));
-  if (outcome == "unscannable") finding.unscannable = named<scanner::Unscannable>(detail, static_cast<int>(scanner::Unscannable::limit));
-  else if (outcome == "error") finding.failure = named<scanner::Failure>(detail, static_cast<int>(scanner::Failure::disconnected));
+  if (outcome == "unscannable")
+    finding.unscannable = named<scanner::Unscannable>(detail, static_cast<int>(scanner::Unscannable::limit));
+  else if (outcome == "error")
+    finding.failure = named<scanner::Failure>(detail, static_cast<int>(scanner::Failure::disconnected));
   else finding.name = detail.starts_with('\'') ? octets_of(detail) : std::string(detail);
   report.findings.push_back(std::move(finding));
   return report;

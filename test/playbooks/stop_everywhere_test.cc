@@ -31,10 +31,11 @@ void strike_everywhere(const Script& script, Blow blow, std::size_t window) {
   play.blow = blow;
   for (play.blow_at = 1; play.blow_at <= moments; play.blow_at += stride) {
     const playbook::Outcome outcome = playbook::run(script, play);
-    // Behind the last line of the file nothing is struck any more: that is the end of moments().
-    if (outcome.failure.empty()) continue;
-    FAIL_CHECK(outcome.failure << " (struck at moment " << play.blow_at << " of " << moments << ")\n" << outcome.transcript);
-    return;
+    CHECK_MESSAGE(outcome.failure.empty(), outcome.failure << " (struck at moment " << play.blow_at << " of " << moments
+                                                           << ")\n"
+                                                           << outcome.transcript);
+    if (play.blow_at == 1) CHECK_MESSAGE(outcome.struck, script.name << " was not struck");
+    if (!outcome.failure.empty()) return;
   }
 }
 

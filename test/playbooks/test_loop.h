@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "proxy/io/loop.h"
+#include "test/playbooks/starvation.h"
 
 namespace playbook {
 
@@ -14,6 +15,7 @@ class TestLoop final : public io::Loop {
   io::TimePoint now() const override { return now_; }
   // Resumes whatever can go on until everything waits.
   void settle() {
+    const Inside session(true);
     do run_ready();
     while (has_ready());
   }

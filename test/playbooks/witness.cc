@@ -49,7 +49,8 @@ void ClientWitness::client_received(std::string_view bytes) {
 }
 
 std::size_t ClientWitness::promised() const {
-  return static_cast<std::size_t>(std::ranges::count_if(answers_, [](const std::string& a) { return a.starts_with('2'); }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(answers_, [](const std::string& a) { return a.starts_with('2'); }));
 }
 
 void DownstreamWitness::downstream_sent(std::string_view bytes) {

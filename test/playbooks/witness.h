@@ -12,13 +12,13 @@ class ClientWitness {
  public:
   void client_sent(std::string_view bytes);
   void client_received(std::string_view bytes);
-  std::size_t replies() const { return replies_; }                                  // complete ones, the banner included
+  std::size_t replies() const { return replies_; }  // complete ones, the banner included
   const std::vector<std::string>& end_of_data_replies() const { return answers_; }  // their last lines
   std::size_t promised() const;                                                     // 2yz at end of data
 
  private:
-  std::string line_;   // of a reply, incomplete
-  std::string tail_;   // last octets of the content
+  std::string line_;  // of a reply, incomplete
+  std::string tail_;  // last octets of the content
   enum class At { command, content, answer } at_ = At::command;
   std::size_t replies_ = 0;
   std::vector<std::string> answers_;

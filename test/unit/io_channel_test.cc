@@ -35,7 +35,9 @@ std::optional<std::uint64_t> id_of(std::string_view bytes) {
 }
 
 struct Both : io_test::LoopRun {
-  Both() : channel(loop, id_of, [this](std::string_view bytes) { others.emplace_back(bytes); }), scope(loop) { connect(); }
+  Both() : channel(loop, id_of, [this](std::string_view bytes) { others.emplace_back(bytes); }), scope(loop) {
+    connect();
+  }
   void connect() {
     auto [ours, theirs] = scanner::make_packet_pair();
     channel.attach(std::move(ours));
@@ -65,7 +67,8 @@ Task<> answers_in_any_order(Both& both) {
     ids.push_back(*id_of(question));
   }
   calls[3].reset();  // nobody waits for that one any more
-  for (std::size_t i = 10; i-- > 0;) scanner::send_packet(both.peer.get(), packet(ids[i], "answer " + std::to_string(i)));
+  for (std::size_t i = 10; i-- > 0;)
+    scanner::send_packet(both.peer.get(), packet(ids[i], "answer " + std::to_string(i)));
   scanner::send_packet(both.peer.get(), packet(0, "hello"));
   scanner::send_packet(both.peer.get(), packet(99, "to nobody"));
   for (std::size_t i = 0; i < 10; ++i) {
@@ -180,7 +183,7 @@ Task<> descriptors(Both& both) {
   const auto second = both.call("again");
   send_two_descriptors(both.peer.get(), packet(second->id(), "with two"));
   co_await both.answered(*second);
-  CHECK(second->lost());  // malformed: the peer cannot be trusted
+  CHECK(second->lost());                    // malformed: the peer cannot be trusted
   CHECK(open_descriptors() == before - 1);  // our end of the socket
 }
 

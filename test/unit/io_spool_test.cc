@@ -55,8 +55,8 @@ TEST_CASE("content comes back whole, from memory and from a file, with the prefi
     bool in_memory;
   };
   // Around the limit, around the size of one write, and empty.
-  const Case cases[] = {{0, 1000, true},      {1000, 1000, true},    {1001, 1000, false},     {65535, 10, false},
-                        {65536, 10, false},   {65537, 10, false},    {1'000'000, 10, false},  {1'000'000, 2'000'000, true}};
+  const Case cases[] = {{0, 1000, true},    {1000, 1000, true}, {1001, 1000, false},    {65535, 10, false},
+                        {65536, 10, false}, {65537, 10, false}, {1'000'000, 10, false}, {1'000'000, 2'000'000, true}};
   for (const Case& c : cases) {
     CAPTURE(c.size);
     SpoolSpace space(directory, c.memory, 100'000'000, std::string(prefix));
