@@ -19,7 +19,12 @@ Task<> Loop::run_root(Task<> task, std::list<Root>::iterator self) {
 
 void Loop::spawn(Task<> root) {
   const auto place = roots_.emplace(roots_.end());
-  place->task.emplace(run_root(std::move(root), place));
+  try {
+    place->task.emplace(run_root(std::move(root), place));
+  } catch (...) {
+    roots_.erase(place);
+    throw;
+  }
   place->task->start();
 }
 
