@@ -43,6 +43,7 @@ void Loop::make_ready(Wait& wait) {
   wait.previous_ready_ = last_ready_;
   (last_ready_ != nullptr ? last_ready_->next_ready_ : first_ready_) = &wait;
   last_ready_ = &wait;
+  ++ready_count_;
 }
 
 void Loop::forget_ready(Wait& wait) {
@@ -50,10 +51,11 @@ void Loop::forget_ready(Wait& wait) {
   (wait.next_ready_ != nullptr ? wait.next_ready_->previous_ready_ : last_ready_) = wait.previous_ready_;
   wait.previous_ready_ = wait.next_ready_ = nullptr;
   wait.ready_ = false;
+  --ready_count_;
 }
 
 void Loop::run_ready() {
-  while (first_ready_ != nullptr) {
+  for (std::size_t left = ready_count_; left > 0 && first_ready_ != nullptr; --left) {
     Wait& wait = *first_ready_;
     const std::coroutine_handle<> waiter = wait.waiter_;
     wait.leave();

@@ -49,7 +49,8 @@ class Loop {
   friend class Wait;
   friend class Scope;
   friend class Signal;
-  // Resumes what is ready until nothing is; then reaps finished roots.
+  friend class Yield;
+  // Resumes what is ready now; what becomes ready meanwhile has its turn in the next call. Then reaps finished roots.
   void run_ready();
   void fire_due(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
@@ -72,6 +73,7 @@ class Loop {
   // Linked through the waits themselves: a signal is raised without an allocation that could fail.
   Wait* first_ready_ = nullptr;
   Wait* last_ready_ = nullptr;
+  std::size_t ready_count_ = 0;
   std::vector<Wait*> timers_;  // binary heap by deadline; each Wait knows its place
   std::list<Root> roots_;
   std::list<Root> finished_;

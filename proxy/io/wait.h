@@ -79,6 +79,7 @@ class Wait {
   friend class Loop;
   friend class Scope;
   friend class Signal;
+  friend class Yield;
   void leave();  // unregisters from signals, timer and scope
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 
@@ -91,6 +92,21 @@ class Wait {
   Wait* previous_ready_ = nullptr;
   bool ready_ = false;
   Woken woken_ = Woken::signal;
+};
+
+// co_await Yield(scope) lets everybody else have a turn first: for work that could go on for ever without waiting.
+class Yield {
+ public:
+  explicit Yield(Scope& scope) : wait_(scope, never) {}
+  bool await_ready() const noexcept { return wait_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> waiter) {
+    wait_.await_suspend(waiter);
+    wait_.scope_.loop.make_ready(wait_);
+  }
+  void await_resume() { wait_.await_resume(); }
+
+ private:
+  Wait wait_;
 };
 
 }  // namespace io

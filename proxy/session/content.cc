@@ -11,6 +11,7 @@ namespace reply = protocol::reply;
 
 namespace {
 
+constexpr unsigned reads_per_turn = 16;  // of at most 64 KiB
 constexpr io::Duration rate_grace = std::chrono::seconds(30);
 
 protocol::Reply reply_for(io::SpoolError error) {
@@ -74,6 +75,7 @@ Task<ContentEnd> receive_content(Transaction& mail, const Services& services, co
                                  std::uint64_t size_limit, ClientLeg& client, Downstream& downstream, io::Scope& scope) {
   ContentIntake intake(mail, services, listener, size_limit);
   const io::TimePoint begin = scope.now();
+  unsigned reads = 0;
   io::TimePoint idle_until = begin + listener.data_idle_timeout;
   while (true) {
     std::string_view bytes;
@@ -93,7 +95,11 @@ Task<ContentEnd> receive_content(Transaction& mail, const Services& services, co
     const bool dribbles = now - begin > rate_grace &&
                           static_cast<double>(intake.octets_seen()) < seconds * static_cast<double>(listener.min_data_rate);
     if (now >= until || dribbles) co_return ContentEnd::too_slow;
-    if (status == io::IoStatus::ok) continue;
+    if (status == io::IoStatus::ok) {
+      // A client that sends faster than we read would keep the loop to itself.
+      if (++reads % reads_per_turn == 0) co_await io::Yield(scope);
+      continue;
+    }
     const io::TimePoint wake = std::min(until, downstream.keep_alive(now));
     co_await io::Wait(scope, wake, client.readable(), downstream.stirred());
     downstream.look();

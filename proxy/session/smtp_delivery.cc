@@ -64,6 +64,18 @@ bool SmtpDownstream::reply_is_early() {
   return !unread_.empty();
 }
 
+// After a write that moved nothing: `all` when trying again makes sense, otherwise why not.
+Task<SmtpDownstream::Sent> SmtpDownstream::wait_for_room(IoStatus status, io::TimePoint until) {
+  if (reply_is_early()) co_return Sent::early_reply;
+  if (!stream_) co_return Sent::lost;
+  if (status != IoStatus::would_block) {
+    lose("closed the connection");
+    co_return Sent::lost;
+  }
+  const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
+  co_return woken == io::Woken::deadline ? Sent::late : Sent::all;
+}
+
 Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, io::TimePoint until) {
   while (count > 0) {
     if (parts->iov_len == 0) {
@@ -85,14 +97,8 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, io::Tim
       }
       continue;
     }
-    if (reply_is_early()) co_return Sent::early_reply;
-    if (!stream_) co_return Sent::lost;
-    if (result.status != IoStatus::would_block) {
-      lose("closed the connection");
-      co_return Sent::lost;
-    }
-    const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
-    if (woken == io::Woken::deadline) co_return Sent::late;
+    const Sent blocked = co_await wait_for_room(result.status, until);
+    if (blocked != Sent::all) co_return blocked;
   }
   co_return Sent::all;
 }
@@ -113,14 +119,8 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_file(Parcel& parcel, std::uint64
       done += result.count;
       continue;
     }
-    if (reply_is_early()) co_return Sent::early_reply;
-    if (!stream_) co_return Sent::lost;
-    if (result.status != IoStatus::would_block) {
-      lose("closed the connection");
-      co_return Sent::lost;
-    }
-    const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
-    if (woken == io::Woken::deadline) co_return Sent::late;
+    const Sent blocked = co_await wait_for_room(result.status, until);
+    if (blocked != Sent::all) co_return blocked;
   }
   co_return Sent::all;
 }

@@ -52,6 +52,7 @@ class SmtpDownstream final : public Downstream {
 
   // smtp_delivery.cc
   io::Task<std::optional<protocol::Reply>> ask_data();
+  io::Task<Sent> wait_for_room(io::IoStatus status, io::TimePoint until);
   io::Task<Sent> push(iovec* parts, int count, io::TimePoint until);
   io::Task<Sent> push_text(std::string_view text, io::TimePoint until);
   io::Task<Sent> push_file(Parcel& parcel, std::uint64_t size, io::TimePoint until);

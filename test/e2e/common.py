@@ -14,13 +14,12 @@ import select
 import shutil
 import signal
 import smtplib
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 
-from peers import PATIENCE, SANITIZED, Wire
+from peers import PATIENCE, Wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("GATEPOST_BUILD", "build"))

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """client -> gatepost -> Postfix -> mailbox, with smtp-source, swaks and Python's smtplib as clients."""
-import os
 import random
 import re
 import shutil

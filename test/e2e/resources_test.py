@@ -8,9 +8,9 @@ import threading
 import time
 import unittest
 
-from common import (IS_ROOT, PATIENCE, SANITIZED, Gatepost, Place, config_for, descriptors_of, maildir_files,
+from common import (IS_ROOT, PATIENCE, Gatepost, Place, config_for, descriptors_of, maildir_files,
                     memory_of, wait_until)
-from peers import Downstream
+from peers import SANITIZED, Downstream
 from scanner_mails import EICAR, mail
 
 CLEAN = b"From: a@example.org\r\nSubject: test\r\n\r\nhello\r\n"

@@ -1,4 +1,5 @@
 """gatepost-scanner as its proxy sees it: the packets of scanner/job.h and scanner/report.h over a socketpair."""
+import atexit
 import os
 import select
 import shutil
@@ -13,7 +14,19 @@ from scanner_mails import PREFIX
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("GATEPOST_SCANNER", os.path.join(ROOT, "build/scanner/gatepost-scanner"))
-SIGNATURES = os.path.join(ROOT, "appliance/signatures/gatepost-test.ndb")
+
+
+def readable_copy(path):
+    """For the scanner's account, which a private home directory around the checkout keeps out."""
+    directory = tempfile.mkdtemp(prefix="gatepost-signatures.")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    os.chmod(directory, 0o755)
+    copy = shutil.copyfile(path, os.path.join(directory, os.path.basename(path)))
+    os.chmod(copy, 0o644)
+    return copy
+
+
+SIGNATURES = readable_copy(os.path.join(ROOT, "appliance/signatures/gatepost-test.ndb"))
 
 OUTCOMES = ["clean", "suspicious", "unscannable", "error", "infected"]
 REASONS = ["", "encrypted", "size", "recursion", "files", "time", "limit"]

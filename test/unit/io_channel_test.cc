@@ -73,7 +73,8 @@ Task<> answers_in_any_order(Both& both) {
   scanner::send_packet(both.peer.get(), packet(99, "to nobody"));
   for (std::size_t i = 0; i < 10; ++i) {
     if (!calls[i]) continue;
-    co_await both.answered(*calls[i]);
+    Channel::Call& open = *calls[i];
+    co_await both.answered(open);
     CHECK_FALSE(calls[i]->lost());
     CHECK(*calls[i]->answer() == packet(ids[i], "answer " + std::to_string(i)));
   }

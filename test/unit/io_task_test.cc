@@ -20,6 +20,7 @@ using io::Stopped;
 using io::Task;
 using io::Wait;
 using io::Woken;
+using io::Yield;
 using playbook::TestLoop;
 using std::chrono::seconds;
 
@@ -328,3 +329,27 @@ TEST_CASE("thousands of timers fire in their order, whatever is cancelled in bet
 }
 
 }  // namespace
+
+namespace {
+
+Task<> count_to(Scope& scope, int& mine, const int& other, int& most_ahead) {
+  while (mine < 100) {
+    ++mine;
+    most_ahead = std::max(most_ahead, mine - other);
+    co_await Yield(scope);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("two tasks that never wait take turns") {
+  TestLoop loop;
+  Scope scope(loop);
+  int first = 0, second = 0, most_ahead = 0;
+  loop.spawn(count_to(scope, first, second, most_ahead));
+  loop.spawn(count_to(scope, second, first, most_ahead));
+  loop.settle();
+  CHECK(first == 100);
+  CHECK(second == 100);
+  CHECK(most_ahead == 1);
+}
