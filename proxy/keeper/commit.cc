@@ -25,9 +25,10 @@ struct Work {
 };
 
 std::optional<Failure> sync_directory(const std::string& path) {
-  const scanner::OwnedFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const scanner::OwnedFd directory(
+      uninterrupted([&path] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!directory) return failure(errno, "open", path);
-  if (::fsync(directory.get()) != 0) return failure(errno, "fsync", path);
+  if (uninterrupted([&directory] { return ::fsync(directory.get()); }) != 0) return failure(errno, "fsync", path);
   return std::nullopt;
 }
 

@@ -126,7 +126,8 @@ std::expected<Copy, Failure> Copy::write(const std::string& mailbox, UniqueNames
                                          const Content& content) {
   Copy copy(mailbox, names.next());
   const std::string path = mailbox + "/tmp/" + copy.name_;
-  copy.file_.reset(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  copy.file_.reset(uninterrupted(
+      [&path] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600); }));
   if (!copy.file_) return std::unexpected(failure(errno, "open", path));
   copy.path_ = path;
   if (!write_all(copy.file_.get(), fields)) return std::unexpected(failure(errno, "write", path));
@@ -137,7 +138,8 @@ std::expected<Copy, Failure> Copy::write(const std::string& mailbox, UniqueNames
 }
 
 std::expected<void, Failure> Copy::sync() {
-  if (::fsync(file_.get()) != 0) return std::unexpected(failure(errno, "fsync", path_));
+  if (uninterrupted([this] { return ::fsync(file_.get()); }) != 0)
+    return std::unexpected(failure(errno, "fsync", path_));
   // NFS and quotas may say only now that there is no room.
   if (::close(file_.release()) != 0 && errno != EINTR) return std::unexpected(failure(errno, "close", path_));
   return {};

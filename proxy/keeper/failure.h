@@ -23,4 +23,13 @@ inline Failure failure(int error, std::string_view what, std::string_view path) 
   return {full ? Answer::Status::full : Answer::Status::failed, std::move(text)};
 }
 
+// Repeats a call that a signal interrupted: no signal is ours to wait for here.
+template <class Call>
+auto uninterrupted(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
 }  // namespace keeper
