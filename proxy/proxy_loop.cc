@@ -56,14 +56,10 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
                      scanner::OwnedFd inbox)
     : shared_(shared), index_(index), connector_(loop_), keeper_(loop_), random_(random_seed()) {
   const auto& config = *shared_.config;
-  const auto silent = [this] {
-    supervisor::Message message;
-    message.kind = supervisor::Message::Kind::silent;
-    message.index = index_;
-    message.text = "scanner";
-    scanner::send_packet(shared_.control, encode(message));
-  };
-  if (!config.scanners.empty()) scanner_.emplace(loop_, config.scanners.front().name, silent);
+  if (!config.scanners.empty())
+    scanner_.emplace(
+        loop_, config.scanners.front().name, [this] { tell(supervisor::Message::Kind::ready, "scanner"); },
+        [this] { tell(supervisor::Message::Kind::silent, "scanner"); });
   services_.config = shared_.config;
   services_.connector = &connector_;
   services_.scanner = scanner_ ? &*scanner_ : nullptr;
@@ -143,6 +139,14 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
   else if (message->kind == Kind::keeper_socket) keeper_.attach(std::move(fd));
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);
+}
+
+void ProxyLoop::tell(supervisor::Message::Kind kind, std::string about) {
+  supervisor::Message message;
+  message.kind = kind;
+  message.index = index_;
+  message.text = std::move(about);
+  scanner::send_packet(shared_.control, encode(message));
 }
 
 void ProxyLoop::drain(bool cut) {

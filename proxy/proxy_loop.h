@@ -13,6 +13,7 @@
 #include "proxy/judge/scan_client.h"
 #include "proxy/serve.h"
 #include "proxy/session/services.h"
+#include "proxy/supervisor/control.h"
 
 // Shared by the loops of the process.
 struct ProxyShared {
@@ -38,6 +39,7 @@ class ProxyLoop final : private session::InFlight {
   void welcome(std::size_t listener, io::Accepted accepted);
   io::Task<> serve_client(std::size_t listener, std::unique_ptr<io::Stream> client, std::string client_ip);
   void obey(std::string_view packet, scanner::OwnedFd fd);
+  void tell(supervisor::Message::Kind kind, std::string about);
   void drain(bool cut);
   std::string new_trace_id();
   void* open(std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash, std::string_view client,

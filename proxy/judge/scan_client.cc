@@ -40,7 +40,8 @@ class ChannelScanClient::Job final : public ScanJob {
   io::Signal never_;
 };
 
-ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, std::function<void()> silent)
+ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, std::function<void()> greeted,
+                                     std::function<void()> silent)
     : channel_(
           loop,
           [this](std::string_view packet) -> std::optional<std::uint64_t> {
@@ -50,7 +51,9 @@ ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, st
             if (!report) return std::nullopt;
             return report->id;
           },
-          [](std::string_view) {}),
+          [greeted = std::move(greeted)](std::string_view packet) {
+            if (scanner::is_hello(packet)) greeted();
+          }),
       engine_(std::move(engine)),
       silent_(std::move(silent)) {}
 

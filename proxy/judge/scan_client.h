@@ -31,8 +31,10 @@ class ScanClient {
 
 class ChannelScanClient final : public ScanClient {
  public:
-  // `silent` is called when the scanner has said nothing at all for a whole scan.
-  ChannelScanClient(io::EventLoop& loop, std::string engine, std::function<void()> silent);
+  // `greeted` is called when a scanner says hello: it has its signatures and takes messages from here. `silent` when it
+  // has said nothing at all for a whole scan.
+  ChannelScanClient(io::EventLoop& loop, std::string engine, std::function<void()> greeted,
+                    std::function<void()> silent);
   void attach(scanner::OwnedFd socket);
   std::unique_ptr<ScanJob> start(io::Spool& spool, io::Duration limit) override;
   void overdue() override;

@@ -114,7 +114,7 @@ void Family::connect_keeper() {
 void Family::start_scanner() {
   scanner::Settings settings = scanner_settings(*config_, config_->scanners.front());
   settings.temporary_directory = scanner_directory_;
-  auto program = supervisor::start_scanner(settings, loops_ + 1);
+  auto program = supervisor::start_scanner(settings, loops_);
   if (!program) {
     scanner_failed_ = true;
     const auto pause = scanner_.buried(Clock::now());
@@ -122,14 +122,13 @@ void Family::start_scanner() {
   }
   scanner_.adopt(program->pid);
   scanner_words_ = std::move(program->said);
-  scanner_greeting_ = std::move(program->sockets.back());
+  greeted_loops_.clear();
   for (unsigned loop = 0; loop < loops_; ++loop)
     proxy_.tell({Kind::scanner_socket, loop, {}}, std::move(program->sockets[loop]));
 }
 
 // It ends when its sockets are closed and nothing is being scanned.
 void Family::release_scanner() {
-  scanner_greeting_.reset();
   if (!scanner_.running()) return;
   scanner_.expect_end();
   scanner_.signal(SIGTERM);
@@ -159,8 +158,7 @@ void Family::bury(Child& child, const End& end) {
   const pid_t pid = child.pid();
   if (&child == &scanner_) {
     copy_scanner_words(true);
-    scanner_greeting_.reset();
-    scanner_said_hello_ = false;
+    greeted_loops_.clear();
     scanner_failed_ = scanner_failed_ || !expected;
   }
   const auto pause = child.buried(Clock::now());

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,7 @@ class Family {
 
   // All that are configured are ready; a scanner that has died at least once is not waited for.
   bool ready() const;
-  bool scanner_ready() const { return scanner_said_hello_; }
+  bool scanner_ready() const { return greeted_loops_.size() == loops_; }
   // Nobody is served yet and there is no use in trying again: the proxy or the keeper cannot start at all.
   bool hopeless() const { return hopeless_; }
 
@@ -73,7 +74,6 @@ class Family {
   void hear(Child& child);
   void obey(Child& child, const Message& message);
   void replace(Child& child);
-  void hear_scanner();
   void copy_scanner_words(bool to_the_end);
   void say(admin::Level level, const std::string& sentence) { log_.say(0, level, sentence); }
 
@@ -86,10 +86,10 @@ class Family {
   std::string scanner_directory_;
   Window window_;
   Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"};
-  scanner::OwnedFd scanner_greeting_;  // a socket of our own to the scanner, for its hello
+  std::set<unsigned> greeted_loops_;   // of the proxy, by the scanner that runs now
   scanner::OwnedFd scanner_words_;     // its standard error
   std::string scanner_line_;           // begun there
-  bool scanner_said_hello_ = false, scanner_failed_ = false;
+  bool scanner_failed_ = false;
   bool ever_ready_ = false, hopeless_ = false;
   bool proxy_ends_ = false, others_end_ = false, ended_well_ = true;
 };

@@ -24,7 +24,6 @@ void Family::add_polls(std::vector<pollfd>& polls) const {
   for (const Child* child : {&proxy_, &keeper_})
     if (child->control() >= 0)
       polls.push_back({child->control(), static_cast<short>(child->has_unsent() ? POLLIN | POLLOUT : POLLIN), 0});
-  if (scanner_greeting_) polls.push_back({scanner_greeting_.get(), POLLIN, 0});
   if (scanner_words_) polls.push_back({scanner_words_.get(), POLLIN, 0});
 }
 
@@ -33,7 +32,6 @@ void Family::serve_sockets() {
     child->flush();
     hear(*child);
   }
-  hear_scanner();
   copy_scanner_words(false);
 }
 
@@ -51,7 +49,8 @@ void Family::hear(Child& child) {
 }
 
 void Family::obey(Child& child, const Message& message) {
-  if (message.kind == Kind::ready) child.ready = true;
+  if (message.kind == Kind::ready && message.text.empty()) child.ready = true;
+  if (message.kind == Kind::ready && message.text == "scanner") greeted_loops_.insert(message.index);
   if (ready()) ever_ready_ = true;
   if (message.kind != Kind::silent || &child != &proxy_) return;
   if (message.text == "scanner") replace(scanner_);
@@ -65,19 +64,7 @@ void Family::replace(Child& child) {
 }
 
 bool Family::ready() const {
-  return proxy_.ready && keeper_.ready && (config_->scanners.empty() || scanner_said_hello_ || scanner_failed_);
-}
-
-void Family::hear_scanner() {
-  if (!scanner_greeting_) return;
-  std::string packet;
-  scanner::OwnedFd fd;
-  const PacketStatus status = scanner::receive_packet(scanner_greeting_.get(), packet, fd);
-  if (status == PacketStatus::would_block) return;
-  if (status == PacketStatus::closed || status == PacketStatus::failed) return scanner_greeting_.reset();
-  if (status != PacketStatus::ok || !scanner::decode_hello(packet)) return;
-  scanner_said_hello_ = true;
-  if (ready()) ever_ready_ = true;
+  return proxy_.ready && keeper_.ready && (config_->scanners.empty() || scanner_ready() || scanner_failed_);
 }
 
 // Its standard error, line by line, into our log.
