@@ -34,7 +34,8 @@ def builds(full):
         Build("build-asan", "g++ -O0, ASan and UBSan", ["-Doptimization=0", "-Ddebug=true", *SANITIZE],
               SANITIZED, full),
         Build("build-clang", "clang 19, ASan and UBSan" + ("" if full else ", codecs"),
-              ["-Doptimization=1", "-Ddebug=true", *SANITIZE, "-Dcodecs_only=" + ("false" if full else "true")],
+              # clang's check of virtual tables opens a pipe, and so mistakes "no descriptors left" for a bad pointer.
+              ["-Doptimization=1", "-Ddebug=true", *SANITIZE, "-Dcpp_args=-fno-sanitize=vptr", "-Dcodecs_only=" + ("false" if full else "true")],
               {**clang, **SANITIZED}, full),
     ]
 

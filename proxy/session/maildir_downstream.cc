@@ -109,6 +109,8 @@ Task<Delivery> MaildirDownstream::deliver(Parcel& parcel) {
     abandoned.client_gone = true;
     co_return abandoned;
   }
+  if (scope_.now() >= parcel.answer_by - services_.config->limits.min_relay_wait)
+    co_return Delivery(reply::make(451, "4.4.2", "No time is left to keep the message, please try again"));
   InFlight& in_flight = *services_.in_flight;
   void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client, address());
   if (!parcel.slot.take(in_flight, slot))

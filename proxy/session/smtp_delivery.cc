@@ -64,19 +64,22 @@ bool SmtpDownstream::reply_is_early() {
   return !unread_.empty();
 }
 
-// After a write that moved nothing: `all` when trying again makes sense, otherwise why not.
-Task<SmtpDownstream::Sent> SmtpDownstream::wait_for_room(IoStatus status, io::TimePoint until) {
+// After a write that moved nothing: `all` when trying again makes sense, otherwise why not. The end of data is not out
+// yet, so a client that leaves now ends it all: his retry must not be a second copy.
+Task<SmtpDownstream::Sent> SmtpDownstream::wait_for_room(IoStatus status, ClientLeg& client, io::TimePoint until) {
   if (reply_is_early()) co_return Sent::early_reply;
   if (!stream_) co_return Sent::lost;
   if (status != IoStatus::would_block) {
     lose("closed the connection");
     co_return Sent::lost;
   }
-  const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable);
+  const io::Woken woken = co_await io::Wait(scope_, until, stream_->writable, stream_->readable, client.readable());
+  client.take_input();
+  if (client.left()) co_return Sent::client_gone;
   co_return woken == io::Woken::deadline ? Sent::late : Sent::all;
 }
 
-Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, io::TimePoint until) {
+Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, ClientLeg& client, io::TimePoint until) {
   while (count > 0) {
     if (parts->iov_len == 0) {
       ++parts;
@@ -97,15 +100,15 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push(iovec* parts, int count, io::Tim
       }
       continue;
     }
-    const Sent blocked = co_await wait_for_room(result.status, until);
+    const Sent blocked = co_await wait_for_room(result.status, client, until);
     if (blocked != Sent::all) co_return blocked;
   }
   co_return Sent::all;
 }
 
-Task<SmtpDownstream::Sent> SmtpDownstream::push_text(std::string_view text, io::TimePoint until) {
+Task<SmtpDownstream::Sent> SmtpDownstream::push_text(std::string_view text, ClientLeg& client, io::TimePoint until) {
   iovec part{const_cast<char*>(text.data()), text.size()};
-  const Sent sent = co_await push(&part, 1, until);
+  const Sent sent = co_await push(&part, 1, client, until);
   co_return sent;
 }
 
@@ -119,7 +122,7 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_file(Parcel& parcel, std::uint64
       done += result.count;
       continue;
     }
-    const Sent blocked = co_await wait_for_room(result.status, until);
+    const Sent blocked = co_await wait_for_room(result.status, parcel.client_leg, until);
     if (blocked != Sent::all) co_return blocked;
   }
   co_return Sent::all;
@@ -140,7 +143,7 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_stuffed_file(Parcel& parcel, io:
     done += take;
     wire.clear();
     encoder.feed(std::string_view(chunk.data(), take), wire);
-    const Sent sent = co_await push_text(wire, until);
+    const Sent sent = co_await push_text(wire, parcel.client_leg, until);
     if (sent != Sent::all) co_return sent;
   }
   co_return Sent::all;
@@ -149,7 +152,7 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_stuffed_file(Parcel& parcel, io:
 // What may be sent while giving up is still free: the content of messages that are in a file.
 Task<SmtpDownstream::Sent> SmtpDownstream::push_before_dot(Parcel& parcel, io::TimePoint until) {
   if (parcel.spool.in_memory()) co_return Sent::all;
-  Sent sent = co_await push_text(parcel.added_field, until);
+  Sent sent = co_await push_text(parcel.added_field, parcel.client_leg, until);
   if (sent != Sent::all) co_return sent;
   if (parcel.dot_lines == 0) sent = co_await push_file(parcel, parcel.spool.size(), until);
   else sent = co_await push_stuffed_file(parcel, until);
@@ -176,16 +179,18 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_last(Parcel& parcel, io::TimePoi
   parts[1].iov_len = content.size();
   parts[2].iov_base = const_cast<char*>(final_dot.data());
   parts[2].iov_len = final_dot.size();
-  const Sent sent = co_await push(parts, 3, until);
+  const Sent sent = co_await push(parts, 3, parcel.client_leg, until);
   co_return sent;
 }
 
 Task<Delivery> SmtpDownstream::give_up(Sent why, io::TimePoint until) {
   std::optional<Reply> early;
   if (why == Sent::early_reply && stream_) early = co_await read_reply(std::min(until, reply_deadline()));
-  lose(why == Sent::late ? "is too slow" : "ended the transfer");
+  lose(why == Sent::late ? "is too slow" : why == Sent::client_gone ? "the client is gone" : "ended the transfer");
   if (early && (early->transient() || early->permanent())) co_return Delivery(std::move(*early));
-  co_return Delivery(lost_before_dot());
+  Delivery given_up(lost_before_dot());
+  given_up.client_gone = why == Sent::client_gone;
+  co_return given_up;
 }
 
 Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
@@ -219,16 +224,11 @@ Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
   if (sent == Sent::all && reply_is_early()) sent = Sent::early_reply;
   if (sent == Sent::all && !stream_) sent = Sent::lost;
   if (sent == Sent::all && scope_.now() >= until) sent = Sent::late;
+  parcel.client_leg.take_input();
+  if (sent == Sent::all && parcel.client_leg.left()) sent = Sent::client_gone;
   if (sent != Sent::all) {
     Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
-  }
-  parcel.client_leg.take_input();
-  if (parcel.client_leg.left()) {
-    lose("the client is gone");
-    Delivery abandoned(lost_before_dot());
-    abandoned.client_gone = true;
-    co_return abandoned;
   }
   InFlight& in_flight = *services_.in_flight;
   void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client, address_);

@@ -34,7 +34,7 @@ class SmtpDownstream final : public Downstream {
   std::string address() const override { return address_; }
 
  private:
-  enum class Sent { all, early_reply, lost, late };
+  enum class Sent { all, early_reply, lost, late, client_gone };
 
   void ask(std::string command);
   io::Task<bool> send_asked();
@@ -52,9 +52,9 @@ class SmtpDownstream final : public Downstream {
 
   // smtp_delivery.cc
   io::Task<std::optional<protocol::Reply>> ask_data();
-  io::Task<Sent> wait_for_room(io::IoStatus status, io::TimePoint until);
-  io::Task<Sent> push(iovec* parts, int count, io::TimePoint until);
-  io::Task<Sent> push_text(std::string_view text, io::TimePoint until);
+  io::Task<Sent> wait_for_room(io::IoStatus status, ClientLeg& client, io::TimePoint until);
+  io::Task<Sent> push(iovec* parts, int count, ClientLeg& client, io::TimePoint until);
+  io::Task<Sent> push_text(std::string_view text, ClientLeg& client, io::TimePoint until);
   io::Task<Sent> push_file(Parcel& parcel, std::uint64_t size, io::TimePoint until);
   io::Task<Sent> push_stuffed_file(Parcel& parcel, io::TimePoint until);
   io::Task<Sent> push_before_dot(Parcel& parcel, io::TimePoint until);

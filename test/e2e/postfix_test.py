@@ -110,6 +110,22 @@ class BehindGatepost(unittest.TestCase):
         self.assertIn(queue_id + ":", self.postfix.log())
         self.assertEqual((line["status"], line["action"], line["relay"]), ("CLEAN", "relay", self.postfix.address))
 
+    def test_smuggling(self):
+        """Each odd end of data, a second transaction behind it as text: Postfix, whose own defence is off towards
+        whom it trusts, takes one message (T:A1, A2)."""
+        odd = [b"\n.\n", b"\r.\r", b"\r.\n", b"\n.\r", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n.\r\r\n"]
+        inner = (b"MAIL FROM:<smuggler@sender.example>\r\nRCPT TO:<smuggled@example.org>\r\nDATA\r\n"
+                 b"Subject: smuggled\r\n\r\nhello\r\n")
+        for count, end in enumerate(odd, 1):
+            with self.gatepost.wire() as wire:
+                wire.to_data(recipients=(self.recipient.encode(),))
+                wire.send(HEADER % count + b"first" + end + inner + b".\r\n")
+                self.assertEqual(wire.reply()[0], 250, end)
+                self.assertEqual(wire.say(b"NOOP")[0], 250, end)  # no reply to spare
+            self.postfix.delivered(self.user, count)
+        self.assertEqual(self.postfix.mailbox("smuggled"), [])
+        self.assertNotIn("smuggler@", self.postfix.log())
+
     def test_smtp_source(self):
         sent = self.run_client("smtp-source", "-c", "-l", "4000", "-m", "60", "-s", "6", "-f", self.sender,
                                "-t", self.recipient, f"inet:127.0.0.1:{self.gatepost.port}")

@@ -244,7 +244,7 @@ class Ends(unittest.TestCase):
             self.assertEqual(scanner.ended()[0], 0)
 
     def test_second_term_cuts(self):
-        with Scanner(workers=1) as scanner:
+        with Scanner(workers=1, queue=0) as scanner:  # no queue: whatever comes behind the first is answered at once
             scanner.request(1, marked(b"hang"))
             scanner.process.terminate()
             scanner.request(2, mail())
