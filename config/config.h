@@ -25,6 +25,8 @@ struct Endpoint {
 enum class Protocol { smtp };
 
 enum class LineEnds { normalize, refuse };  // bare LF and bare CR in content
+// A client's FIN before our answer, without QUIT: gone, or only done with sending (dialogue.md D3).
+enum class HalfClose { abort, finish };
 enum class Nul { refuse, pass };            // NUL in content
 
 struct Listener {
@@ -43,6 +45,7 @@ struct Listener {
   std::uint32_t max_sessions = 10'000;      // at once, per listener; past it 421 4.3.2
   std::uint64_t max_message = 50u << 20;    // octets of content, then 552 5.3.4; 0 = only the downstream's limit
   LineEnds line_ends = LineEnds::normalize;
+  HalfClose half_close = HalfClose::abort;
   Nul nul = Nul::refuse;
 };
 

@@ -133,6 +133,9 @@ Section listeners() {
           key<&L::max_message>("max_message", between(0, 1024 * gib),
                                "Octets of content, then 552 5.3.4; 0 leaves the limit to the downstream."),
           key<&L::line_ends>("line_ends", {}, "What becomes of a bare LF or CR in content."),
+          key<&L::half_close>(
+              "half_close", {},
+              "What a FIN without QUIT means while a client waits: it is gone, or it only sends no more."),
           key<&L::nul>("nul", {}, "What becomes of content that holds NUL."),
       });
   section.required = true;
@@ -281,6 +284,7 @@ Section whole_file() {
 
 std::vector<std::string_view> words_of(Protocol) { return {"smtp"}; }
 std::vector<std::string_view> words_of(LineEnds) { return {"normalize", "refuse"}; }
+std::vector<std::string_view> words_of(HalfClose) { return {"abort", "finish"}; }
 std::vector<std::string_view> words_of(Nul) { return {"refuse", "pass"}; }
 std::vector<std::string_view> words_of(Action) { return {"refuse", "defer", "relay"}; }
 std::vector<std::string_view> words_of(LogFormat) { return {"text", "json"}; }

@@ -23,11 +23,12 @@ namespace config {
 //   words
 using Slot = std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*,
                           std::optional<std::string>*, std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*,
-                          Protocol*, LineEnds*, Nul*, Action*, LogFormat*>;
+                          Protocol*, LineEnds*, HalfClose*, Nul*, Action*, LogFormat*>;
 
 // The words of an enum; their order is that of its values.
 std::vector<std::string_view> words_of(Protocol);
 std::vector<std::string_view> words_of(LineEnds);
+std::vector<std::string_view> words_of(HalfClose);
 std::vector<std::string_view> words_of(Nul);
 std::vector<std::string_view> words_of(Action);
 std::vector<std::string_view> words_of(LogFormat);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "config/config.h"
 #include "protocol/line_buffer.h"
 #include "protocol/reply.h"
 #include "proxy/io/stream.h"
@@ -13,7 +14,8 @@ namespace session {
 
 class ClientLeg {
  public:
-  ClientLeg(std::unique_ptr<io::Stream> stream, io::Scope& scope) : stream_(std::move(stream)), scope_(scope) {}
+  ClientLeg(std::unique_ptr<io::Stream> stream, io::Scope& scope, config::HalfClose half_close)
+      : stream_(std::move(stream)), scope_(scope), half_close_(half_close) {}
 
   // Takes the bytes that are there, without waiting, while fewer than 64 KiB are unread. After this gone() is current.
   void take_input();
@@ -26,7 +28,7 @@ class ClientLeg {
   std::optional<protocol::Line> next_line();
   bool quit_waits() const;  // a complete QUIT is among the unread lines
   // Nobody will hear the answer: RST, or a FIN without a complete QUIT in front of it (dialogue.md D3).
-  bool left() const { return reset() || (gone() && !quit_waits()); }
+  bool left() const { return reset() || (gone() && half_close_ == config::HalfClose::abort && !quit_waits()); }
 
   // Content: bytes that are not commands. Views stay valid until the next call on this leg or of any other read.
   // would_block: wait for readable().
@@ -45,6 +47,7 @@ class ClientLeg {
   static constexpr std::size_t most_unread = 65536;
   std::unique_ptr<io::Stream> stream_;
   io::Scope& scope_;
+  config::HalfClose half_close_;
   protocol::LineBuffer lines_;
   std::string out_;
   std::size_t unread_ = 0;

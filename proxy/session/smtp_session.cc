@@ -35,7 +35,7 @@ SmtpSession::SmtpSession(const Services& services, const config::Listener& liste
   facts_.address = client->peer();
   facts_.ip = std::move(client_ip);
   facts_.listener = listener.name;
-  client_ = std::make_unique<ClientLeg>(std::move(client), scope_);
+  client_ = std::make_unique<ClientLeg>(std::move(client), scope_, listener.half_close);
   downstream_ = make_downstream(services_, services_.config->downstream_of(listener_), scope_);
 }
 

@@ -49,6 +49,10 @@ config::Scanner& first_scanner(World& world) {
   return world.config.scanners.front();
 }
 
+config::HalfClose half_close_of(std::string_view text) {
+  return text == "finish" ? config::HalfClose::finish : config::HalfClose::abort;
+}
+
 config::LineEnds line_ends_of(std::string_view text) {
   return text == "refuse" ? config::LineEnds::refuse : config::LineEnds::normalize;
 }
@@ -69,6 +73,7 @@ std::map<std::string_view, Setter> make_setters() {
       {"listener.max_junk", member(listener, &L::max_junk, number_of)},
       {"listener.max_recipients", member(listener, &L::max_recipients, number_of)},
       {"listener.max_message", member(listener, &L::max_message, number_of)},
+      {"listener.half_close", member(listener, &L::half_close, half_close_of)},
       {"listener.line_ends", member(listener, &L::line_ends, line_ends_of)},
       {"listener.nul", member(listener, &L::nul, nul_of)},
       {"downstream.connect_timeout", member(downstream, &D::connect_timeout, time_of)},
