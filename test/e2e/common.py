@@ -57,7 +57,11 @@ def children_of(pid):
 
 
 def descriptors_of(pid):
-    return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return sorted(found)
 
 
 def memory_of(pid):
