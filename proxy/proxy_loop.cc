@@ -45,7 +45,7 @@ class ProxyLoop::Inbox final : public io::FdWatch::Owner {
     scanner::OwnedFd fd;
     const auto status = scanner::receive_packet(socket_.get(), packet, fd);
     if (status == scanner::PacketStatus::ok) owner_.obey(packet, std::move(fd));
-    else if (status != scanner::PacketStatus::would_block) owner_.drain(true);
+    else if (status == scanner::PacketStatus::closed || status == scanner::PacketStatus::failed) owner_.drain(true);
   }
   ProxyLoop& owner_;
   scanner::OwnedFd socket_;
@@ -135,8 +135,8 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
   const auto message = supervisor::decode(packet);
   if (!message) return;
   using Kind = supervisor::Message::Kind;
-  if (message->kind == Kind::scanner_socket && scanner_) scanner_->attach(std::move(fd));
-  else if (message->kind == Kind::keeper_socket) keeper_.attach(std::move(fd));
+  if (message->kind == Kind::scanner_socket && scanner_ && fd) scanner_->attach(std::move(fd));
+  else if (message->kind == Kind::keeper_socket && fd) keeper_.attach(std::move(fd));
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);
 }

@@ -28,6 +28,11 @@ class ControlReader {
     scanner::OwnedFd fd;
     const auto status = scanner::receive_packet(socket_, packet, fd);
     if (status == scanner::PacketStatus::would_block) return true;
+    if (status == scanner::PacketStatus::malformed) {
+      // A descriptor that could not be taken: we have none left. No reason to end the sessions that run.
+      log_.say(0, admin::Level::error, "a message of the supervisor was lost: no descriptors are left");
+      return true;
+    }
     if (status != scanner::PacketStatus::ok) {
       Message cut;
       cut.kind = Message::Kind::cut;
@@ -40,7 +45,7 @@ class ControlReader {
 
  private:
   void pass_on(const Message& message, const std::string& packet, scanner::OwnedFd fd) {
-    if (message.kind == Message::Kind::log_file) log_.reopen(fd.release());
+    if (message.kind == Message::Kind::log_file && fd) log_.reopen(fd.release());
     else if (message.kind == Message::Kind::drain || message.kind == Message::Kind::cut) to_all(packet);
     else if (message.index < workers_.size()) scanner::send_packet(workers_[message.index].inbox.get(), packet, fd.get());
   }

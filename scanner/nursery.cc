@@ -96,6 +96,7 @@ int Nursery::wait_ms(Clock::time_point now) const {
     if (worker.state() == State::busy) next = std::min(next, worker.deadline());
     if (worker.state() == State::absent) next = std::min(next, worker.start_at());
   }
+  if (!queue_.empty()) next = std::min(next, queue_.front().deadline);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
@@ -112,6 +113,11 @@ void Nursery::start_workers(Clock::time_point now) {
 }
 
 void Nursery::end_overdue(Clock::time_point now) {
+  while (!queue_.empty() && queue_.front().deadline <= now) {
+    const Job late = std::move(queue_.front());
+    queue_.pop_front();
+    answer(late, failed(late.id, Failure::busy, "no worker was free in time"));
+  }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     WorkerProcess& worker = workers_[i];
     if (worker.state() != WorkerProcess::State::busy || worker.deadline() > now) continue;
@@ -158,7 +164,8 @@ void Nursery::read_proxy(std::size_t index) {
 
 void Nursery::accept(std::size_t index, const Request& request) {
   const std::uint32_t asked = request.limit_ms == 0 ? settings_.scan_limit_ms : request.limit_ms;
-  Job job{index, request.id, std::chrono::milliseconds(std::min(asked, settings_.scan_limit_ms)), {}, {}};
+  const std::chrono::milliseconds limit(std::min(asked, settings_.scan_limit_ms));
+  Job job{index, request.id, limit, Clock::now() + limit, {}, {}};
   if (terms_ > 0) return answer(job, failed(request.id, Failure::not_ready, "the scanner is ending"));
   while (queue_.empty() && !idle_.empty()) {
     const std::size_t worker = idle_.back();
@@ -220,7 +227,7 @@ void Nursery::lost(std::size_t index) {
 }
 
 bool Nursery::assign(std::size_t index, Job& job, std::string_view packet, int fd) {
-  if (!workers_[index].hand(packet, fd, Clock::now() + job.limit)) {
+  if (!workers_[index].hand(packet, fd, job.deadline)) {
     workers_[index].kill();  // its socket reports the end
     return false;
   }

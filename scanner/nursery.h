@@ -35,6 +35,7 @@ class Nursery {
     std::size_t proxy = 0;
     std::uint64_t id = 0;
     std::chrono::milliseconds limit{};
+    Clock::time_point deadline{};  // from its acceptance on: whoever asked waits no longer
     std::string packet;  // the request as it came; empty for a job that went to a worker
     OwnedFd fd;
   };

@@ -76,7 +76,7 @@ FdWatch::FdWatch(EventLoop& loop, int fd, Mode mode, Owner& owner) : owner_(owne
     ready.peer_closed = (what & EV_CLOSED) != 0;
     try {
       static_cast<FdWatch*>(me)->owner_.on_ready(ready);
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       // libevent is C: nothing may pass through it. Level-triggered descriptors are looked at again in the next turn.
     }
   };

@@ -43,9 +43,9 @@ void Listener::on_ready(FdWatch::Ready) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       const int error = errno;
       turn_away();
+      loop_.spawn(pause_for(pause_when_starved));  // first: without it nothing would end the pause
       watch_->pause();
       starved_(error);
-      loop_.spawn(pause_for(pause_when_starved));
       return;
     }
     if (errno == EAGAIN) return;

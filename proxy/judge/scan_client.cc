@@ -51,13 +51,18 @@ ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, st
             if (!report) return std::nullopt;
             return report->id;
           },
-          [greeted = std::move(greeted)](std::string_view packet) {
-            if (scanner::is_hello(packet)) greeted();
+          [this, greeted = std::move(greeted)](std::string_view packet) {
+            if (!scanner::is_hello(packet)) return;
+            greeted_ = true;
+            greeted();
           }),
       engine_(std::move(engine)),
       silent_(std::move(silent)) {}
 
-void ChannelScanClient::attach(scanner::OwnedFd socket) { channel_.attach(std::move(socket)); }
+void ChannelScanClient::attach(scanner::OwnedFd socket) {
+  greeted_ = false;
+  channel_.attach(std::move(socket));
+}
 
 std::unique_ptr<ScanJob> ChannelScanClient::start(io::Spool& spool, io::Duration limit) {
   scanner::Request request;
@@ -68,7 +73,7 @@ std::unique_ptr<ScanJob> ChannelScanClient::start(io::Spool& spool, io::Duration
   const auto failed = [this, &request](Failure failure, std::string_view detail) {
     return std::make_unique<Job>(*this, scanner::failed(request.id, failure, detail));
   };
-  if (!channel_.attached()) return failed(Failure::not_ready, "the scanner is not running");
+  if (!channel_.attached() || !greeted_) return failed(Failure::not_ready, "the scanner is not running yet");
   packets_at_start_ = packets_;
   if (spool.in_memory() && request.prefix + request.size <= scanner::max_inline) {
     auto call = channel_.call(request.id, encode_inline(request, spool.prefix(), spool.memory()), -1);

@@ -44,6 +44,7 @@ class ChannelScanClient final : public ScanClient {
   io::Channel channel_;
   std::string engine_;
   std::function<void()> silent_;
+  bool greeted_ = false;                // by the scanner that is attached now: before its hello it only loads signatures
   std::uint64_t packets_ = 0;           // ever received
   std::uint64_t packets_at_start_ = 0;  // when the youngest job began
 };

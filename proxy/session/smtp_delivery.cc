@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::string_view final_dot = ".\r\n";
 constexpr std::size_t file_chunk = 65536;
+constexpr std::uint64_t most_at_once = 1 << 20;
 
 Reply lost_before_dot() {
   return reply::make(451, "4.4.2", "The connection to the mail server behind was lost, please try again");
@@ -117,9 +118,10 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_file(Parcel& parcel, std::uint64
   std::uint64_t done = 0;
   while (done < size) {
     const auto offset = static_cast<off_t>(parcel.spool.file_offset() + done);
-    const io::IoResult result = stream_->send_file(parcel.spool.file(), offset, size - done);
+    const io::IoResult result = stream_->send_file(parcel.spool.file(), offset, std::min(size - done, most_at_once));
     if (result.status == IoStatus::ok) {
       done += result.count;
+      co_await io::Yield(scope_);  // a downstream that reads as fast as we send would keep the loop to itself
       continue;
     }
     const Sent blocked = co_await wait_for_room(result.status, parcel.client_leg, until);
@@ -145,6 +147,7 @@ Task<SmtpDownstream::Sent> SmtpDownstream::push_stuffed_file(Parcel& parcel, io:
     encoder.feed(std::string_view(chunk.data(), take), wire);
     const Sent sent = co_await push_text(wire, parcel.client_leg, until);
     if (sent != Sent::all) co_return sent;
+    co_await io::Yield(scope_);
   }
   co_return Sent::all;
 }

@@ -82,7 +82,10 @@ Task<Reply> SmtpDownstream::answer() {
     co_return lost_reply();
   }
   if (stream_ && outstanding_ == 0) co_await swallow(reply_deadline());
-  if (!stream_ && outstanding_ == 0) co_await revive();
+  if (!stream_ && outstanding_ == 0) {
+    const bool alive = co_await revive();
+    if (!alive) outstanding_ += std::exchange(asked_, {}).size();  // one attempt answers the whole group
+  }
   if (stream_ && outstanding_ == 0) co_await send_asked();
   if (!stream_) {
     // What was asked before the loss is answered by the loss, one reply each.
@@ -143,6 +146,10 @@ Task<bool> SmtpDownstream::swallow(io::TimePoint until) {
     const std::optional<Reply> reply = co_await read_reply(until);
     if (!reply) break;
     heed(*reply);
+  }
+  if (stream_ && unheeded_ == 0 && !unread_.empty()) {
+    lose("sent more replies than it was asked for");
+    broken_ = true;
   }
   co_return static_cast<bool>(stream_);
 }

@@ -127,6 +127,13 @@ class Dispatch(unittest.TestCase):
             scanner.request(6, mail())
             self.assertEqual(scanner.report().id, 6)  # and never 2
 
+    def test_a_message_in_the_queue_waits_no_longer_than_its_limit(self):
+        with Scanner(workers=1, scan_limit_ms=30000) as scanner:
+            scanner.request(1, marked(b"hang"))
+            scanner.request(2, mail(), limit_ms=300)
+            report = scanner.report()
+            self.assertEqual((report.id, report.findings[0].failure), (2, "busy"))
+
     def test_closed_socket_drops_only_its_own_jobs(self):
         with Scanner(loops=2, workers=1) as scanner:
             scanner.request(1, marked(b"hang"), limit_ms=400, loop=0)
