@@ -34,7 +34,7 @@ struct Request {
   std::uint64_t id = 0;
   std::uint32_t prefix = 0;    // octets before the content
   std::uint64_t size = 0;      // octets of content
-  std::uint32_t limit_ms = 0;  // the worker is killed after this many milliseconds of scanning
+  std::uint32_t limit_ms = 0;  // from acceptance: then a queued job is error(busy), a scan is killed
   std::string_view octets;     // scan_inline: prefix and content; decoded, it points into the packet
   bool operator==(const Request&) const = default;
 };
