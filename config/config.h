@@ -1,4 +1,4 @@
-// The whole configuration: one immutable, fully checked value. Loaded by load.h; every key stands in settings.cc.
+// The whole configuration: one immutable, fully checked value. Loaded by load.h; every key stands in settings*.cc.
 #pragma once
 
 #include <sys/socket.h>

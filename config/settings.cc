@@ -1,172 +1,9 @@
-#include "config/settings.h"
+#include "config/settings_rows.h"
 
 namespace config {
 namespace {
 
-using namespace std::chrono_literals;
-
-template <class>
-struct MemberPointer;
-template <class Struct, class Type>
-struct MemberPointer<Type Struct::*> {
-  using Owner = Struct;
-  using Value = Type;
-};
-template <auto member>
-using OwnerOf = typename MemberPointer<decltype(member)>::Owner;
-template <auto member>
-using ValueOf = typename MemberPointer<decltype(member)>::Value;
-
-template <auto member>
-Setting key(std::string_view name, Bounds bounds, std::string_view sentence) {
-  const auto slot = [](void* owner) -> Slot { return &(static_cast<OwnerOf<member>*>(owner)->*member); };
-  return {name, slot, std::move(bounds), sentence};
-}
-
-template <class Struct>
-void call_with_fresh(const std::function<void(void*)>& call) {
-  Struct fresh;
-  call(&fresh);
-}
-
-template <auto member>
-Section object(std::string_view name, std::string_view sentence, std::vector<Setting> settings,
-               std::vector<Section> sections = {}) {
-  const auto at = [](void* parent) { return &(static_cast<OwnerOf<member>*>(parent)->*member); };
-  return {.key = name,
-          .nesting = Nesting::object,
-          .sentence = sentence,
-          .settings = std::move(settings),
-          .sections = std::move(sections),
-          .open = [at](void* parent, const std::string&) { return at(parent); },
-          .each = [at](void* parent, const auto& call) { call("", at(parent)); },
-          .with_defaults = call_with_fresh<ValueOf<member>>};
-}
-
-// Of a vector, in file order; `named`: an object whose keys become the structs' `name`.
-template <auto member>
-Section sequence(std::string_view name, bool named, std::string_view sentence, std::vector<Setting> settings) {
-  const auto at = [](void* parent) { return &(static_cast<OwnerOf<member>*>(parent)->*member); };
-  return {.key = name,
-          .nesting = named ? Nesting::by_name : Nesting::list,
-          .sentence = sentence,
-          .settings = std::move(settings),
-          .sections = {},
-          .open =
-              [at, named](void* parent, const std::string& entry) {
-                auto* added = &at(parent)->emplace_back();
-                if (named) added->name = entry;
-                return added;
-              },
-          .each =
-              [at](void* parent, const auto& call) {
-                for (auto& entry : *at(parent)) call(entry.name, &entry);
-              },
-          .with_defaults = call_with_fresh<typename ValueOf<member>::value_type>};
-}
-
-template <auto member>
-Section mapping(std::string_view name, std::string_view sentence, std::vector<Setting> settings) {
-  const auto at = [](void* parent) { return &(static_cast<OwnerOf<member>*>(parent)->*member); };
-  return {.key = name,
-          .nesting = Nesting::by_name,
-          .sentence = sentence,
-          .settings = std::move(settings),
-          .sections = {},
-          .open =
-              [at](void* parent, const std::string& entry) {
-                auto* added = &(*at(parent))[entry];
-                added->name = entry;
-                return added;
-              },
-          .each =
-              [at](void* parent, const auto& call) {
-                for (auto& [entry, value] : *at(parent)) call(entry, &value);
-              },
-          .with_defaults = call_with_fresh<typename ValueOf<member>::mapped_type>};
-}
-
-Bounds between(std::uint64_t least, std::uint64_t most) { return {.least = least, .most = most}; }
-Bounds between(milliseconds least, milliseconds most) {
-  return {.least = static_cast<std::uint64_t>(least.count()), .most = static_cast<std::uint64_t>(most.count())};
-}
-Bounds as(const TextShape& shape) { return {.shape = &shape}; }
-Bounds one_of(std::vector<std::string_view> words) { return {.words = std::move(words)}; }
-Bounds needed(Bounds bounds = {}) {
-  bounds.required = true;
-  return bounds;
-}
-Bounds computed(std::string_view what, Bounds bounds) {
-  bounds.computed = what;
-  return bounds;
-}
-
-constexpr std::uint64_t kib = 1U << 10U, mib = 1U << 20U, gib = 1U << 30U;
-
-Section listeners() {
-  using L = Listener;
-  Section section = sequence<&Config::listeners>(
-      "listeners", false, "Where clients connect.",
-      {
-          key<&L::name>("name", needed(as(entry_name)), "Name of the listener in logs and metrics."),
-          key<&L::protocol>("protocol", {}, "What clients speak."),
-          key<&L::address>("address", needed(), "Address to listen on; port 0 takes any free port."),
-          key<&L::downstream>("downstream", needed(), "Name of the downstream that gets the mail."),
-          key<&L::command_timeout>("command_timeout", between(1ms, 24h),
-                                   "Longest wait from one reply to the next complete command."),
-          key<&L::data_timeout>("data_timeout", between(1ms, 24h),
-                                "Longest time for the whole content, first octet to final dot."),
-          key<&L::data_idle_timeout>("data_idle_timeout", between(1ms, 24h),
-                                     "Longest wait between two pieces of content."),
-          key<&L::min_data_rate>("min_data_rate", between(0, gib),
-                                 "Least octets of content per second after the first 30 s; 0 turns this off."),
-          key<&L::early_talker_wait>("early_talker_wait", between(0s, 60s),
-                                     "Time before the banner in which the client must stay silent; 0s turns this off."),
-          key<&L::max_errors>("max_errors", between(1, 1'000'000),
-                              "Negative replies in one session before 421 4.7.0 ends it."),
-          key<&L::max_junk>("max_junk", between(1, 1'000'000),
-                            "NOOP, RSET, VRFY, HELP, HELO and EHLO without a message between them before 421 4.7.0."),
-          key<&L::max_recipients>("max_recipients", between(1, 100'000),
-                                  "Recipients of one message; further ones get 452 4.5.3."),
-          key<&L::max_sessions>("max_sessions", between(1, 1'000'000),
-                                "Sessions at once on this listener; further ones get 421 4.3.2."),
-          key<&L::max_message>("max_message", between(0, 1024 * gib),
-                               "Octets of content, then 552 5.3.4; 0 leaves the limit to the downstream."),
-          key<&L::line_ends>("line_ends", {}, "What becomes of a bare LF or CR in content."),
-          key<&L::half_close>(
-              "half_close", {},
-              "What a FIN without QUIT means while a client waits: it is gone, or it only sends no more."),
-          key<&L::nul>("nul", {}, "What becomes of content that holds NUL."),
-      });
-  section.required = true;
-  return section;
-}
-
-Section downstreams() {
-  using D = Downstream;
-  Section section = mapping<&Config::downstreams>(
-      "downstreams", "Where mail goes: each has either servers or path.",
-      {
-          key<&D::protocol>("protocol", {}, "What the servers speak."),
-          key<&D::servers>("servers", between(1, 65535),
-                           "Mail servers, tried in order; a name stands for all addresses it has at start."),
-          key<&D::path>("path", as(mailbox_path),
-                        "Maildir for the mail; %local and %domain are those of the recipient."),
-          key<&D::create>("create", {}, "Make a missing maildir; otherwise its recipient is refused with 550 5.1.1."),
-          key<&D::accept_source_loss>("accept_source_loss", {},
-                                      "Allow listeners on other addresses than loopback although the servers see "
-                                      "gatepost as the client: where they trust its address, this is an open relay."),
-          key<&D::connect_timeout>("connect_timeout", between(1ms, 1h), "Longest wait for a connection, per server."),
-          key<&D::greeting_timeout>("greeting_timeout", between(1ms, 1h), "Longest wait for the banner and for EHLO."),
-          key<&D::reply_timeout>("reply_timeout", between(1ms, 1h),
-                                 "Longest wait for the reply to MAIL, RCPT, RSET or DATA."),
-          key<&D::keepalive>("keepalive", between(0s, 1h),
-                             "Time between two NOOPs while the client sends or a scan runs; 0s turns them off."),
-      });
-  section.required = true;
-  section.exactly_one_of = {"servers", "path"};
-  return section;
-}
+using namespace rows;
 
 Section scanners() {
   using S = Scanner;
@@ -274,7 +111,8 @@ Section whole_file() {
                   key<&C::state_directory>("state_directory", as(absolute_path),
                                            "Directory for what must survive a restart."),
               },
-          .sections = {listeners(), downstreams(), scanners(), defaults(), spool(), limits(), log(), users()},
+          .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), log(),
+                       users()},
           .open = [](void* parent, const std::string&) { return parent; },
           .each = [](void* parent, const auto& call) { call("", parent); },
           .with_defaults = call_with_fresh<Config>};

@@ -1,0 +1,33 @@
+#include "config/settings_rows.h"
+
+namespace config {
+
+using namespace rows;
+
+Section downstream_settings() {
+  using D = Downstream;
+  Section section = mapping<&Config::downstreams>(
+      "downstreams", "Where mail goes: each has either servers or path.",
+      {
+          key<&D::protocol>("protocol", {}, "What the servers speak."),
+          key<&D::servers>("servers", between(1, 65535),
+                           "Mail servers, tried in order; a name stands for all addresses it has at start."),
+          key<&D::path>("path", as(mailbox_path),
+                        "Maildir for the mail; %local and %domain are those of the recipient."),
+          key<&D::create>("create", {}, "Make a missing maildir; otherwise its recipient is refused with 550 5.1.1."),
+          key<&D::accept_source_loss>("accept_source_loss", {},
+                                      "Allow listeners on other addresses than loopback although the servers see "
+                                      "gatepost as the client: where they trust its address, this is an open relay."),
+          key<&D::connect_timeout>("connect_timeout", between(1ms, 1h), "Longest wait for a connection, per server."),
+          key<&D::greeting_timeout>("greeting_timeout", between(1ms, 1h), "Longest wait for the banner and for EHLO."),
+          key<&D::reply_timeout>("reply_timeout", between(1ms, 1h),
+                                 "Longest wait for the reply to MAIL, RCPT, RSET or DATA."),
+          key<&D::keepalive>("keepalive", between(0s, 1h),
+                             "Time between two NOOPs while the client sends or a scan runs; 0s turns them off."),
+      });
+  section.required = true;
+  section.exactly_one_of = {"servers", "path"};
+  return section;
+}
+
+}  // namespace config
