@@ -10,24 +10,69 @@
 #include <string>
 #include <vector>
 
+#include "config/netmask.h"
+
 namespace config {
 
 using std::chrono::milliseconds;
 
-// A socket address: literal in the config, or one of the addresses that a name had when the config was loaded.
+// A socket address; of a server also a name, whose addresses are asked for whenever somebody connects.
 struct Endpoint {
   std::string text;  // as in the config, for messages
   sockaddr_storage address{};
-  socklen_t length = 0;
+  socklen_t length = 0;  // 0 of a name
+  std::string host{};    // of a name; else empty
+  std::uint16_t port = 0;  // of a name
+  bool is_name() const { return !host.empty(); }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
 };
 
-enum class Protocol { smtp };
+enum class Protocol { smtp, lmtp };
 
 enum class LineEnds { normalize, refuse };  // bare LF and bare CR in content
 // A client's FIN before our answer, without QUIT: gone, or only done with sending (dialogue.md D3).
 enum class HalfClose { abort, finish };
-enum class Nul { refuse, pass };            // NUL in content
+enum class Nul { refuse, pass };              // NUL in content
+enum class ProxyHeader { off, v1, v2, any };  // which PROXY header each connection must begin with
+// When AUTH is offered; on_tls: inside TLS, and to clients on a loopback address (dialogue.md D2).
+enum class AuthOffer { on_tls, always, never };
+// What a client hears when one message fared differently with its recipients (dialogue.md D6).
+enum class MixedReplies { journal, single };
+// How servers learn who the client is (dialogue.md D5).
+enum class Identity { automatic, proxy_v2, proxy_v1, xclient, xforward, none };
+
+// The client's leg. starttls: the STARTTLS command (RFC 3207); implicit: TLS from the first octet (RFC 8314).
+enum class ListenerTlsMode { none, starttls, implicit };
+enum class ClientCertificates { none, ask, require };
+enum class TlsVersion { v1_2, v1_3 };
+struct CertificatePair {
+  std::string certificate;  // file: the server's own first, then the intermediate ones
+  std::string key;          // file; may be the same
+};
+struct ListenerTls {
+  ListenerTlsMode mode = ListenerTlsMode::none;
+  bool required = false;                      // nothing but EHLO, STARTTLS, NOOP and QUIT before it
+  std::vector<CertificatePair> certificates;  // chosen by SNI; the first is the default
+  ClientCertificates client_certificates = ClientCertificates::none;
+  std::optional<std::string> client_ca;  // file or directory
+  TlsVersion minimum = TlsVersion::v1_2;
+  std::optional<std::string> ciphers, groups;  // as OpenSSL writes them
+  bool session_tickets = true;
+  milliseconds handshake_timeout{30'000};
+};
+
+// The downstream leg. opportunistic: TLS where it is offered, plain text where not or where it fails; required: TLS, with
+// any certificate; verified: by name and CA, or by fingerprint.
+enum class DownstreamTlsMode { none, opportunistic, required, verified };
+struct DownstreamTls {
+  DownstreamTlsMode mode = DownstreamTlsMode::none;
+  bool implicit = false;                  // from the first octet instead of STARTTLS
+  std::optional<std::string> name;        // in SNI and in the certificate; otherwise the host of the server
+  std::optional<std::string> ca;          // file or directory; otherwise the system's
+  std::vector<std::string> fingerprints;  // SHA-256 of the certificate or of its public key; in place of name and CA
+  std::optional<std::string> certificate, key;  // ours, for servers that ask
+  TlsVersion minimum = TlsVersion::v1_2;
+};
 
 struct Listener {
   std::string name;
@@ -47,6 +92,29 @@ struct Listener {
   LineEnds line_ends = LineEnds::normalize;
   HalfClose half_close = HalfClose::abort;
   Nul nul = Nul::refuse;
+  ListenerTls tls;
+  std::uint64_t max_header = 1u << 20;       // octets of the header section, then 552 5.3.4; 0 = off
+  std::uint32_t max_header_fields = 1000;    // then 554 5.6.0; 0 = off
+  std::uint32_t max_received = 50;           // Received fields that make a loop: 554 5.4.6
+  std::uint32_t max_messages = 0;            // transactions per session, then 421 4.7.0; 0 = off
+  std::uint32_t max_auth_failures = 5;       // per session, then 421 4.7.0
+  std::uint32_t max_client_sessions = 0;     // at once per client network; 0 = off
+  std::uint32_t max_client_connections = 0;  // new ones per client network and minute; 0 = off
+  std::uint32_t client_prefix_v4 = 32;       // what a client network is
+  std::uint32_t client_prefix_v6 = 64;
+  milliseconds handshake_timeout{60'000};  // TLS, and the PROXY header
+  ProxyHeader proxy_header = ProxyHeader::off;
+  std::vector<Netmask> proxy_from;     // who may send PROXY headers; with them on, nobody else may connect
+  std::vector<Netmask> xclient_from;   // who may say XCLIENT
+  std::vector<Netmask> xforward_from;  // who may say XFORWARD
+  std::vector<Netmask> received_from;  // whose topmost Received field tells the client's address
+  bool received = false;               // add a Received field of our own
+  bool hide = false;                   // be as invisible as can be (dialogue.md D8)
+  AuthOffer auth = AuthOffer::on_tls;
+  std::vector<std::string> auth_mechanisms;   // beyond those that cannot negotiate a security layer
+  std::vector<std::string> withhold;          // keywords that are never offered
+  std::vector<std::string> forward_commands;  // VRFY, EXPN, HELP, ETRN that go downstream
+  MixedReplies mixed_replies = MixedReplies::journal;
 };
 
 struct Downstream {
@@ -60,7 +128,11 @@ struct Downstream {
   milliseconds connect_timeout{10'000};   // per server
   milliseconds greeting_timeout{60'000};  // banner and EHLO
   milliseconds reply_timeout{100'000};    // MAIL, RCPT, RSET, DATA
-  milliseconds keepalive{30'000};         // NOOP while the client sends and while we scan; 0 = off
+  Identity identity = Identity::automatic;
+  std::vector<std::string> relay_probe_recipients{"relay-probe@[192.0.2.1]", "relay-probe@example.net"};
+  bool tell_tls = false;           // PROXY v2 with TLS facts: a new connection after the client's STARTTLS
+  bool reuse = true;               // connections serve several sessions where that is safe (dialogue.md D4)
+  milliseconds keepalive{30'000};  // NOOP while the client sends and while we scan; 0 = off
 };
 
 struct Scanner {
@@ -106,7 +178,17 @@ struct Limits {
   milliseconds min_relay_wait{30'000};
   milliseconds scan_wait{60'000};
   milliseconds scan_limit{60'000};
-  milliseconds drain{60'000};  // on TERM: how long running transactions may take
+  milliseconds drain{60'000};           // on TERM: how long running transactions may take
+  std::uint32_t max_sessions = 20'000;  // all listeners together; past it 421 4.3.2
+  std::uint64_t memory = 0;             // of the proxy process; past it 421 4.3.2; 0 = off
+};
+
+struct Dns {
+  std::vector<Endpoint> forwarders;     // literals; none = those of resolv.conf, without that file the root servers
+  std::string hosts = "/etc/hosts";     // asked first; empty = no such file
+  bool dnssec = false;                  // answers are validated
+  std::string trust_anchor = "/usr/share/dns/root.key";
+  milliseconds timeout{5'000};          // for the answer to one question
 };
 
 enum class LogFormat { text, json };
@@ -134,6 +216,7 @@ struct Config {
   Defaults defaults;
   Spool spool;
   Limits limits;
+  Dns dns;
   Log log;
   Users users;
   Account proxy_account, keeper_account, scanner_account;  // from users; not root: our own

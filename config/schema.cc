@@ -48,6 +48,7 @@ struct Schema {
   Node operator()(const std::vector<std::string>*) const { return list_of(text()); }
   Node operator()(const Endpoint*) const { return endpoint(); }
   Node operator()(const std::vector<Endpoint>*) const { return list_of(endpoint()); }
+  Node operator()(const std::vector<Netmask>*) const { return list_of(matching("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")); }
   template <class Enum>
   requires std::is_enum_v<Enum> Node operator()(const Enum*) const {
     return words(bounds.words.empty() ? words_of(Enum{}) : bounds.words);

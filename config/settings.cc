@@ -63,6 +63,10 @@ Section limits() {
           key<&L::scan_wait>("scan_wait", between(1ms, 1h), "Longest wait of a reply for the scan."),
           key<&L::scan_limit>("scan_limit", computed("scan_wait", between(1ms, 1h)),
                               "When a worker that still scans is killed."),
+          key<&L::max_sessions>("max_sessions", between(1, 10'000'000),
+                                "Sessions of all listeners at once; further ones get 421 4.3.2."),
+          key<&L::memory>("memory", between(0, 1024 * gib),
+                          "Memory of the proxy in octets; past it new clients get 421 4.3.2; 0 turns this off."),
           key<&L::drain>("drain", between(0s, 1h), "After TERM: how long running transactions may take."),
       });
 }
@@ -77,6 +81,25 @@ Section spool() {
                               "Octets of one message kept in memory; a larger one becomes a file."),
           key<&Spool::total_memory>("total_memory", between(0, 1024 * gib),
                                     "Octets of all messages kept in memory together."),
+      });
+}
+
+Section dns() {
+  return object<&Config::dns>(
+      "dns", "How names are resolved; answers are kept for their time to live, never longer than an hour.",
+      {
+          key<&Dns::forwarders>("forwarders",
+                                computed("the name servers of /etc/resolv.conf, read at start; without that file "
+                                         "gatepost asks the servers of each zone itself, from the root down",
+                                         literals(1, 65535)),
+                                "Addresses of the name servers to ask."),
+          key<&Dns::hosts>("hosts", as(path_or_nothing),
+                           "File of addresses and names that is asked first, read at start; \"\" for none."),
+          key<&Dns::dnssec>("dnssec", {},
+                            "Validate answers; those that fail count as no answer. The name servers must do DNSSEC."),
+          key<&Dns::trust_anchor>("trust_anchor", as(absolute_path),
+                                  "DS or DNSKEY records to validate from, read at start (package dns-root-data)."),
+          key<&Dns::timeout>("timeout", between(1ms, 1h), "Longest wait for the answer to one question."),
       });
 }
 
@@ -111,7 +134,7 @@ Section whole_file() {
                   key<&C::state_directory>("state_directory", as(absolute_path),
                                            "Directory for what must survive a restart."),
               },
-          .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), log(),
+          .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), dns(), log(),
                        users()},
           .open = [](void* parent, const std::string&) { return parent; },
           .each = [](void* parent, const auto& call) { call("", parent); },
@@ -120,10 +143,16 @@ Section whole_file() {
 
 }  // namespace
 
-std::vector<std::string_view> words_of(Protocol) { return {"smtp"}; }
+std::vector<std::string_view> words_of(Protocol) { return {"smtp", "lmtp"}; }
 std::vector<std::string_view> words_of(LineEnds) { return {"normalize", "refuse"}; }
 std::vector<std::string_view> words_of(HalfClose) { return {"abort", "finish"}; }
 std::vector<std::string_view> words_of(Nul) { return {"refuse", "pass"}; }
+std::vector<std::string_view> words_of(ProxyHeader) { return {"off", "v1", "v2", "any"}; }
+std::vector<std::string_view> words_of(AuthOffer) { return {"on_tls", "always", "never"}; }
+std::vector<std::string_view> words_of(MixedReplies) { return {"journal", "single"}; }
+std::vector<std::string_view> words_of(Identity) {
+  return {"auto", "proxy-v2", "proxy-v1", "xclient", "xforward", "none"};
+}
 std::vector<std::string_view> words_of(Action) { return {"refuse", "defer", "relay"}; }
 std::vector<std::string_view> words_of(LogFormat) { return {"text", "json"}; }
 

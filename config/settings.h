@@ -19,19 +19,28 @@ namespace config {
 
 // Where a value lives. Its type decides how the key is written:
 //   bool true|false · uint32 a whole number · uint64 octets, 25M or a number · milliseconds "30s" · string and list of
-//   strings by TextShape · Endpoint "HOST:PORT" (one address) · list of Endpoints (all addresses) · enums by their
-//   words
-using Slot = std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*,
-                          std::optional<std::string>*, std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*,
-                          Protocol*, LineEnds*, HalfClose*, Nul*, Action*, LogFormat*>;
+//   strings by TextShape · Endpoint "HOST:PORT" (its one address) · list of Endpoints (names stay names) · list of
+//   Netmasks ("192.0.2.0/24") · enums by their words
+using Slot =
+    std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*, std::optional<std::string>*,
+                 std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*, std::vector<Netmask>*, Protocol*,
+                 LineEnds*, HalfClose*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*>;
 
 // The words of an enum; their order is that of its values.
 std::vector<std::string_view> words_of(Protocol);
 std::vector<std::string_view> words_of(LineEnds);
 std::vector<std::string_view> words_of(HalfClose);
 std::vector<std::string_view> words_of(Nul);
+std::vector<std::string_view> words_of(ProxyHeader);
+std::vector<std::string_view> words_of(AuthOffer);
+std::vector<std::string_view> words_of(MixedReplies);
+std::vector<std::string_view> words_of(Identity);
 std::vector<std::string_view> words_of(Action);
 std::vector<std::string_view> words_of(LogFormat);
+std::vector<std::string_view> words_of(ListenerTlsMode);
+std::vector<std::string_view> words_of(DownstreamTlsMode);
+std::vector<std::string_view> words_of(ClientCertificates);
+std::vector<std::string_view> words_of(TlsVersion);
 
 struct Bounds {
   // Of numbers, octets, milliseconds, ports of servers; both included.
@@ -40,6 +49,7 @@ struct Bounds {
   // The only ones allowed (strings, enums); empty = by shape alone, or all words of the enum.
   std::vector<std::string_view> words{};
   bool required = false;
+  bool literal = false;         // of endpoints: an address, never a name
   std::string_view computed{};  // what the default is, when it is not the member's initializer
 };
 

@@ -18,6 +18,13 @@ Section downstream_settings() {
           key<&D::accept_source_loss>("accept_source_loss", {},
                                       "Allow listeners on other addresses than loopback although the servers see "
                                       "gatepost as the client: where they trust its address, this is an open relay."),
+          key<&D::identity>("identity", {}, "How the servers learn who the client is."),
+          key<&D::relay_probe_recipients>(
+              "relay_probe_recipients", as(mailbox),
+              "Foreign mailboxes, three at most, that the servers must refuse to relay to."),
+          key<&D::tell_tls>("tell_tls", {},
+                            "With proxy-v2: after STARTTLS connect anew, so that the PROXY header tells of it."),
+          key<&D::reuse>("reuse", {}, "Connections may serve several sessions, where the servers cannot tell."),
           key<&D::connect_timeout>("connect_timeout", between(1ms, 1h), "Longest wait for a connection, per server."),
           key<&D::greeting_timeout>("greeting_timeout", between(1ms, 1h), "Longest wait for the banner and for EHLO."),
           key<&D::reply_timeout>("reply_timeout", between(1ms, 1h),

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "config/nearest.h"
+#include "protocol/address.h"
 
 namespace config {
 namespace {
@@ -58,6 +59,10 @@ std::string wrong_log_target(std::string_view text) {
   return "must be \"stderr\", \"syslog\" or an absolute path" + did_you_mean(text, known);
 }
 
+std::string wrong_mailbox(std::string_view text) {
+  return protocol::parse_mailbox(text, false) && text.empty() ? "" : "is no mailbox; write LOCAL@DOMAIN";
+}
+
 // 2^32-1 is "no uid" to the kernel.
 std::string wrong_account(std::string_view text) {
   if (text.empty()) return "must not be empty";
@@ -78,6 +83,7 @@ const TextShape absolute_path{"an absolute path", "^/", wrong_path};
 const TextShape mailbox_path{"an absolute path with %local and %domain", "^/([^%]|%local|%domain)*$",
                              wrong_mailbox_path};
 const TextShape log_target{"stderr, syslog or an absolute path", "^(stderr$|syslog$|/)", wrong_log_target};
+const TextShape mailbox{"LOCAL@DOMAIN", "^.+@.+$", wrong_mailbox};
 const TextShape account_name{"an account name or number", "^[A-Za-z0-9._][A-Za-z0-9._-]*$", wrong_account, true};
 
 }  // namespace config

@@ -20,6 +20,7 @@ extern const TextShape entry_name;     // of a listener, downstream, scanner; a 
 extern const TextShape absolute_path;  //
 extern const TextShape mailbox_path;   // absolute; %local and %domain
 extern const TextShape log_target;     // stderr, syslog, an absolute path
+extern const TextShape mailbox;        // LOCAL@DOMAIN or LOCAL@[ADDRESS]
 extern const TextShape account_name;   // or a number
 
 }  // namespace config

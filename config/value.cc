@@ -55,6 +55,7 @@ class Reader {
     if (auto text = shaped(node_, path_)) *value = *text;
   }
   void operator()(std::vector<std::string>* value) const {
+    value->clear();
     each_text([&](const Node& element, const Path& at) {
       if (auto text = shaped(element, at)) value->push_back(*text);
     });
@@ -73,6 +74,13 @@ class Reader {
     each_text([&](const Node& element, const Path& at) {
       const std::vector<Endpoint> found = addresses(element, at);
       value->insert(value->end(), found.begin(), found.end());
+    });
+  }
+  void operator()(std::vector<Netmask>* value) const {
+    each_text([&](const Node& element, const Path& at) {
+      auto netmask = parse_netmask(element.text);
+      if (netmask) value->push_back(std::move(*netmask));
+      else error(at, in_quotes(element.text) + " " + netmask.error());
     });
   }
   template <class Enum>
@@ -195,6 +203,11 @@ struct Writer {
     std::vector<std::string_view> texts;
     for (const Endpoint& each : *value)
       if (texts.empty() || texts.back() != each.text) texts.push_back(each.text);
+    return texts.empty() ? std::nullopt : std::optional(Node::strings(texts));
+  }
+  std::optional<Node> operator()(const std::vector<Netmask>* value) const {
+    std::vector<std::string_view> texts;
+    for (const Netmask& each : *value) texts.push_back(each.text);
     return texts.empty() ? std::nullopt : std::optional(Node::strings(texts));
   }
   template <class Enum>

@@ -44,7 +44,7 @@ TEST_CASE("unknown keys") {
       {R"(,"HOSTNAME":"a")", "/HOSTNAME: unknown key \"HOSTNAME\"; did you mean \"hostname\"?"},
       {R"(,"scan_wait":"1s")", "/scan_wait: unknown key \"scan_wait\"; it belongs into /limits"},
       {R"(,"workers":2)", "/workers: unknown key \"workers\"; it belongs into /scanners/NAME"},
-      {R"(,"memory":"1M")", "/memory: unknown key \"memory\"; it belongs into /scanners/NAME or /spool"},
+      {R"(,"memory":"1M")", "/memory: unknown key \"memory\"; it belongs into /scanners/NAME or /spool or /limits"},
       {R"(,"log":{"hostname":"a"})", "/log/hostname: unknown key \"hostname\"; it belongs into the outermost object"},
       {R"(,"defaults":{"unscanable":{}})",
        "/defaults/unscanable: unknown key \"unscanable\"; did you mean \"unscannable\"?"},
@@ -55,7 +55,7 @@ TEST_CASE("unknown keys") {
       {R"(,"x\u0000\n":1)", "/x\\u0000\\u000A: unknown key \"x\\u0000\\u000A\""},
       {R"(,"override":true)", "/override: unknown key \"override\"; it is true or false, and only in files of conf.d"},
   });
-  for (const char* later : {"original", "callback", "routes", "identity", "hide"}) {
+  for (const char* later : {"original", "callback", "routes", "intercept"}) {
     CAPTURE(later);
     const Lines lines =
         outcome(R"({"listeners":[)" + listener() + R"(],"downstreams":{"mta":{"path":"/m",")" + later + "\":1}}}");
@@ -194,7 +194,8 @@ TEST_CASE("listeners") {
   CHECK(outcome(with_listeners(R"({"name":"a b","protocol":"smpt","address":1,"downstream":""})")) ==
         Lines{"f:2:22: /listeners/0/name: \"a b\" is no name; use letters, digits, '.', '-' and '_', a letter or digit "
               "first",
-              "f:2:39: /listeners/0/protocol: \"smpt\" is not known here, only \"smtp\"; did you mean \"smtp\"?",
+              "f:2:39: /listeners/0/protocol: \"smpt\" is not known here, only \"smtp\" or \"lmtp\"; did you mean "
+              "\"smtp\"?",
               "f:2:56: /listeners/0/address: expects HOST:PORT, such as \"127.0.0.1:25\" or \"[::1]:25\", not a number",
               "f:2:71: /listeners/0/downstream: \"\" must not be empty"});
 }

@@ -1,0 +1,88 @@
+#include "config/netmask.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+namespace config {
+namespace {
+
+constexpr unsigned mapped_bits = 96;
+
+std::array<std::uint8_t, 16> mapped(const in_addr& address) {
+  std::array<std::uint8_t, 16> octets{};
+  octets[10] = octets[11] = 0xFF;
+  std::memcpy(octets.data() + 12, &address, 4);
+  return octets;
+}
+
+std::optional<std::array<std::uint8_t, 16>> parse_address(const std::string& text, bool& ipv4) {
+  in_addr four{};
+  ipv4 = inet_pton(AF_INET, text.c_str(), &four) == 1;
+  if (ipv4) return mapped(four);
+  std::array<std::uint8_t, 16> octets{};
+  if (inet_pton(AF_INET6, text.c_str(), octets.data()) != 1) return std::nullopt;
+  return octets;
+}
+
+bool same_prefix(const std::array<std::uint8_t, 16>& a, const std::array<std::uint8_t, 16>& b, unsigned bits) {
+  const std::size_t whole = bits / 8;
+  if (!std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(whole), b.begin())) return false;
+  if (bits % 8 == 0) return true;
+  const unsigned mask = 0xFFU << (8 - bits % 8);
+  return ((a[whole] ^ b[whole]) & mask & 0xFFU) == 0;
+}
+
+}  // namespace
+
+std::expected<Netmask, std::string> parse_netmask(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  Netmask netmask;
+  netmask.text = text;
+  bool ipv4 = false;
+  const auto octets = parse_address(std::string(text.substr(0, slash)), ipv4);
+  if (!octets) return std::unexpected("is no network; write 192.0.2.0/24, 2001:db8::/32 or an address");
+  netmask.network = *octets;
+  const unsigned most = ipv4 ? 32 : 128;
+  unsigned bits = most;
+  if (slash != std::string_view::npos) {
+    const std::string_view digits = text.substr(slash + 1);
+    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+    if (failure != std::errc{} || end != digits.data() + digits.size() || bits > most)
+      return std::unexpected("has no prefix length between 0 and " + std::to_string(most) + " behind the slash");
+  }
+  netmask.prefix = bits + (ipv4 ? mapped_bits : 0);
+  for (unsigned bit = netmask.prefix; bit < 128; ++bit)
+    if ((netmask.network[bit / 8] >> (7 - bit % 8) & 1U) != 0)
+      return std::unexpected("has bits set behind its prefix length; write the network's own address");
+  return netmask;
+}
+
+std::array<std::uint8_t, 16> octets_of(const sockaddr* address) {
+  std::array<std::uint8_t, 16> octets{};
+  if (address->sa_family == AF_INET) {
+    sockaddr_in four{};
+    std::memcpy(&four, address, sizeof four);
+    return mapped(four.sin_addr);
+  }
+  if (address->sa_family != AF_INET6) return octets;
+  sockaddr_in6 six{};
+  std::memcpy(&six, address, sizeof six);
+  std::memcpy(octets.data(), &six.sin6_addr, octets.size());
+  return octets;
+}
+
+bool contains(const Netmask& netmask, const sockaddr* address) {
+  if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return false;
+  return same_prefix(netmask.network, octets_of(address), netmask.prefix);
+}
+
+bool contains(const std::vector<Netmask>& netmasks, const sockaddr* address) {
+  return std::ranges::any_of(netmasks, [address](const Netmask& each) { return contains(each, address); });
+}
+
+}  // namespace config
