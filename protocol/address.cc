@@ -106,7 +106,7 @@ Text domain(std::string_view& input, bool utf8) {
 // address-literal with its brackets
 Text address_literal(std::string_view& input) {
   const std::size_t end = input.find(']');
-  if (end == std::string_view::npos || !is_address_literal(input.substr(1, end - 1)))
+  if (end == std::string_view::npos || !parse_address_literal(input.substr(1, end - 1)))
     return error("bad address literal");
   std::string text(input.substr(0, end + 1));
   input.remove_prefix(end + 1);

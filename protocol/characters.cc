@@ -1,6 +1,7 @@
 #include "protocol/characters.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace protocol {
 
@@ -20,6 +21,24 @@ std::string upper(std::string_view text) {
 }
 
 bool is_ascii(std::string_view text) { return std::all_of(text.begin(), text.end(), is_ascii_octet); }
+
+bool is_keyword(std::string_view text) {
+  return !text.empty() && text.front() != '-' &&
+         std::all_of(text.begin(), text.end(), [](char c) { return is_let_dig(c) || c == '-'; });
+}
+
+std::optional<std::uint64_t> decimal(std::string_view text) {
+  if (text.empty() || text.size() > 20 || !std::all_of(text.begin(), text.end(), is_digit)) return std::nullopt;
+  std::uint64_t value = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc()) return std::nullopt;
+  return value;
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && is_wsp(text.back())) text.remove_suffix(1);
+  while (!text.empty() && is_wsp(text.front())) text.remove_prefix(1);
+  return text;
+}
 
 std::size_t utf8_non_ascii(std::string_view text) {
   const auto octet = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[i])); };
@@ -43,6 +62,16 @@ std::size_t utf8_non_ascii(std::string_view text) {
     default:
       return length;
   }
+}
+
+bool is_printable(std::string_view text) {
+  while (!text.empty()) {
+    const bool ascii = is_graphic(text.front()) || text.front() == ' ';
+    const std::size_t length = ascii ? 1 : utf8_non_ascii(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
 }
 
 }  // namespace protocol

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,9 +32,17 @@ bool equals_nocase(std::string_view a, std::string_view b);
 bool starts_with_nocase(std::string_view text, std::string_view prefix);
 std::string upper(std::string_view text);
 bool is_ascii(std::string_view text);
+// ehlo-keyword, esmtp-keyword (RFC 5321 4.1.1.1, 4.1.2): (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+bool is_keyword(std::string_view text);
+// The number that 1*20DIGIT spells; nothing where `text` is not that, or is more than 64 bits hold.
+std::optional<std::uint64_t> decimal(std::string_view text);
+// Without spaces and tabs at both ends.
+std::string_view trim(std::string_view text);
 
 // Octets of the non-ASCII character in front of `text`; 0 where it is ASCII, not well-formed UTF-8 (overlong,
 // surrogate, cut short, above U+10FFFF), or a C1 control character, which terminals obey.
 std::size_t utf8_non_ascii(std::string_view text);
+// Spaces, graphic ASCII and non-ASCII characters as above; nothing else.
+bool is_printable(std::string_view text);
 
 }  // namespace protocol

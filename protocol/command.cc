@@ -23,23 +23,23 @@ constexpr Name names[] = {
     {"QUIT", Verb::quit},
     {"VRFY", Verb::vrfy},
     {"HELP", Verb::help},
+    {"LHLO", Verb::lhlo},
+    {"BDAT", Verb::bdat},
+    {"AUTH", Verb::auth},
+    {"STARTTLS", Verb::starttls},
+    {"EXPN", Verb::expn},
+    {"ETRN", Verb::etrn},
+    {"XCLIENT", Verb::xclient},
+    {"XFORWARD", Verb::xforward},
     // Of the registry of SMTP verbs and of common practice.
     {"ATRN", Verb::known_elsewhere},
-    {"AUTH", Verb::known_elsewhere},
-    {"BDAT", Verb::known_elsewhere},
     {"BURL", Verb::known_elsewhere},
-    {"ETRN", Verb::known_elsewhere},
-    {"EXPN", Verb::known_elsewhere},
-    {"LHLO", Verb::known_elsewhere},
     {"ONEX", Verb::known_elsewhere},
     {"SAML", Verb::known_elsewhere},
     {"SEND", Verb::known_elsewhere},
     {"SOML", Verb::known_elsewhere},
-    {"STARTTLS", Verb::known_elsewhere},
     {"TURN", Verb::known_elsewhere},
     {"VERB", Verb::known_elsewhere},
-    {"XCLIENT", Verb::known_elsewhere},
-    {"XFORWARD", Verb::known_elsewhere},
     // Browsers made to speak to port 25 (T:B12).
     {"GET", Verb::forbidden},
     {"POST", Verb::forbidden},
@@ -102,13 +102,19 @@ Command parse_command(std::string_view line) {
   return command;
 }
 
+std::optional<Reply> refuse_argument(const Command& command) {
+  if (command.verb != Verb::starttls || command.argument.empty()) return std::nullopt;
+  return reply::syntax_error("Syntax: STARTTLS, without parameters");
+}
+
 std::expected<MailCommand, Reply> parse_mail(std::string_view argument, const Capabilities& offered) {
   if (!take_prefix(argument, "FROM:")) return refuse(501, "5.5.4", "Syntax: MAIL FROM:<address>");
   auto path = parse_reverse_path(argument, true);
   if (!path) return refuse(501, "5.1.7", "Bad sender address syntax", path.error().reason);
   auto parameters = parse_mail_parameters(argument, offered);
   if (!parameters) return std::unexpected(parameters.error());
-  if (*path && !is_ascii(**path) && !parameters->smtputf8) return refuse_utf8();
+  const bool ascii = (!*path || is_ascii(**path)) && is_ascii(parameters->auth.value_or(""));
+  if (!ascii && !parameters->smtputf8) return refuse_utf8();
   return MailCommand{std::move(*path), std::move(*parameters)};
 }
 
@@ -126,6 +132,8 @@ std::expected<RcptCommand, Reply> parse_rcpt(std::string_view argument, const Ca
 std::string format(const MailCommand& command, const Capabilities& downstream) {
   MailParameters parameters = command.parameters;
   if (!downstream.size) parameters.size.reset();
+  if (downstream.auth.empty()) parameters.auth.reset();
+  parameters.prdr = parameters.prdr && downstream.prdr;
   return "MAIL FROM:" + format_path(command.reverse_path) + format(parameters);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,7 +24,15 @@ enum class Verb {
   quit,
   vrfy,
   help,
-  known_elsewhere,  // a real SMTP verb that we do not carry (BDAT, STARTTLS, AUTH, EXPN, ETRN, XCLIENT ...): 502 5.5.1
+  lhlo,      // RFC 2033, in place of EHLO and HELO
+  bdat,      // RFC 3030: chunking.h
+  auth,      // RFC 4954: auth.h
+  starttls,  // RFC 3207
+  expn,      // with VRFY, HELP and ETRN: inquiry.h
+  etrn,      // RFC 1985
+  xclient,   // with XFORWARD: xclient.h
+  xforward,
+  known_elsewhere,  // a real SMTP verb that we do not carry (BURL, TURN, SEND ...): 502 5.5.1
   forbidden,  // not SMTP at all: GET, POST, CONNECT, HEAD, PUT, OPTIONS, or a "Header: value" line (T:B12): 221 and
               // close
   unknown,    // anything else: 500 5.5.2
@@ -37,6 +46,9 @@ struct Command {
 };
 // `line` without its CRLF. Verbs are case-insensitive.
 Command parse_command(std::string_view line);
+// 501 5.5.4 where STARTTLS has an argument (RFC 3207 section 4). Others that take none (DATA, RSET, QUIT) may have one,
+// as with most servers.
+std::optional<Reply> refuse_argument(const Command& command);
 
 struct MailCommand {
   ReversePath reverse_path;
@@ -54,7 +66,8 @@ struct RcptCommand {
 std::expected<MailCommand, Reply> parse_mail(std::string_view argument, const Capabilities& offered);
 std::expected<RcptCommand, Reply> parse_rcpt(std::string_view argument, const Capabilities& offered, bool smtputf8);
 
-// Without CRLF. Parameters whose keyword `downstream` lacks are left out only for SIZE; the others were never offered.
+// Without CRLF. Of the parameters whose keyword `downstream` lacks SIZE, PRDR and AUTH are left out: the message is the
+// same without them. The others were never offered.
 std::string format(const MailCommand& command, const Capabilities& downstream);
 std::string format(const RcptCommand& command);
 

@@ -21,6 +21,8 @@ struct Line {
 class LineBuffer {
  public:
   explicit LineBuffer(std::size_t limit = 4096) : limit_(limit) {}  // octets of a line without its CRLF
+  // From the next line on: AUTH and its exchange have longer lines than other commands (max_auth_line in reply.h).
+  void set_limit(std::size_t limit) { limit_ = limit; }
   void append(std::string_view bytes);
   std::optional<Line> next();  // the next complete line, in order
   bool has_line() const;       // next() would give a line

@@ -1,16 +1,17 @@
 #include "protocol/parameters.h"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
 #include "protocol/characters.h"
+#include "protocol/xtext.h"
 
 namespace protocol {
 namespace {
 
 constexpr std::size_t max_envid = 100;  // octets, RFC 3461 4.4
 constexpr std::size_t max_orcpt = 500;  // octets, RFC 3461 4.2
+constexpr std::size_t max_auth = 500;   // octets, RFC 4954 section 3
 
 // esmtp-param = esmtp-keyword ["=" esmtp-value]
 struct Parameter {
@@ -25,12 +26,6 @@ Reply bad_value(std::string_view keyword) {
 }
 Reply unknown_parameter(std::string_view keyword) {
   return reply::make(555, "5.5.4", "Unsupported parameter " + std::string(keyword.substr(0, 64)));
-}
-
-// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-bool is_keyword(std::string_view text) {
-  return !text.empty() && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(), [](char c) { return is_let_dig(c) || c == '-'; });
 }
 
 // Calls `take` with each parameter of `text` until one is a problem.
@@ -51,32 +46,11 @@ Problem each_parameter(std::string_view text, Take take) {
   return std::nullopt;
 }
 
-// xtext = *( xchar / "+" 2HEXDIG ) (RFC 3461 4); what is written in hex must be printable (RFC 3461 4.2, 4.4).
-bool is_xtext(std::string_view text, bool utf8) {
-  while (!text.empty()) {
-    std::size_t length = 1;
-    if (text.front() == '+') {
-      if (text.size() < 3 || !is_hex_digit(text[1]) || !is_hex_digit(text[2])) return false;
-      const unsigned octet = hex_value(text[1]) * 16 + hex_value(text[2]);
-      if (octet < 0x20 || octet > 0x7e) return false;
-      length = 3;
-    } else if (!is_graphic(text.front()) || text.front() == '=') {
-      length = utf8 ? utf8_non_ascii(text) : 0;
-      if (length == 0) return false;
-    }
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
 // 1*20DIGIT (RFC 1870 section 4); nothing where it is not that. More than 64 bits hold is the greatest number they
 // hold.
 std::optional<std::uint64_t> size_value(std::string_view text) {
   if (text.empty() || text.size() > 20 || !std::all_of(text.begin(), text.end(), is_digit)) return std::nullopt;
-  std::uint64_t size = 0;
-  if (std::from_chars(text.data(), text.data() + text.size(), size).ec != std::errc())
-    size = std::numeric_limits<std::uint64_t>::max();
-  return size;
+  return decimal(text).value_or(std::numeric_limits<std::uint64_t>::max());
 }
 
 // NEVER, or a list of SUCCESS, FAILURE, DELAY
@@ -118,11 +92,28 @@ Problem take_size(MailParameters& out, const Parameter& parameter, const Capabil
   return std::nullopt;
 }
 
-Problem take_body(MailParameters& out, const Parameter& parameter) {
-  const std::string_view value = parameter.value.value_or("");
-  const bool seven = equals_nocase(value, "7BIT");
-  if (out.body || (!seven && !equals_nocase(value, "8BITMIME"))) return bad_value("BODY");
-  out.body = seven ? Body::seven_bit : Body::eight_bit_mime;
+struct BodyName {
+  std::string_view word;
+  Body body;
+};
+constexpr BodyName body_names[] = {
+    {"7BIT", Body::seven_bit}, {"8BITMIME", Body::eight_bit_mime}, {"BINARYMIME", Body::binary_mime}};
+
+Problem take_body(MailParameters& out, const Parameter& parameter, const Capabilities& offered) {
+  const auto* const name = std::find_if(std::begin(body_names), std::end(body_names), [&](const BodyName& each) {
+    return equals_nocase(parameter.value.value_or(""), each.word);
+  });
+  const bool known = name != std::end(body_names);
+  if (out.body || !known || (name->body == Body::binary_mime && !(offered.binary_mime && offered.chunking)))
+    return bad_value("BODY");
+  out.body = name->body;
+  return std::nullopt;
+}
+
+// A keyword without value, once.
+Problem take_flag(bool& flag, const Parameter& parameter) {
+  if (flag || parameter.value) return bad_value(upper(parameter.keyword));
+  flag = true;
   return std::nullopt;
 }
 
@@ -130,12 +121,11 @@ Problem take_mail_parameter(MailParameters& out, const Parameter& parameter, con
   const auto is = [&](std::string_view keyword) { return equals_nocase(parameter.keyword, keyword); };
   const std::string_view value = parameter.value.value_or("");
   if (offered.size && is("SIZE")) return take_size(out, parameter, offered);
-  if (offered.eight_bit_mime && is("BODY")) return take_body(out, parameter);
-  if (offered.smtputf8 && is("SMTPUTF8")) {
-    if (out.smtputf8 || parameter.value) return bad_value("SMTPUTF8");
-    out.smtputf8 = true;
-    return std::nullopt;
-  }
+  if (offered.eight_bit_mime && is("BODY")) return take_body(out, parameter, offered);
+  if (offered.smtputf8 && is("SMTPUTF8")) return take_flag(out.smtputf8, parameter);
+  if (offered.prdr && is("PRDR")) return take_flag(out.prdr, parameter);
+  if (!offered.auth.empty() && is("AUTH"))
+    return keep(out.auth, parameter, !value.empty() && value.size() <= max_auth && is_xtext(value, offered.smtputf8));
   if (offered.dsn && is("RET"))
     return keep(out.ret, parameter, equals_nocase(value, "FULL") || equals_nocase(value, "HDRS"));
   if (offered.dsn && is("ENVID"))
@@ -174,10 +164,13 @@ std::expected<RcptParameters, Reply> parse_rcpt_parameters(std::string_view text
 std::string format(const MailParameters& parameters) {
   std::string out;
   if (parameters.size) out.append(" SIZE=").append(std::to_string(*parameters.size));
-  if (parameters.body) out.append(*parameters.body == Body::seven_bit ? " BODY=7BIT" : " BODY=8BITMIME");
+  for (const BodyName& name : body_names)
+    if (parameters.body == name.body) out.append(" BODY=").append(name.word);
   if (parameters.smtputf8) out.append(" SMTPUTF8");
   append(out, " RET=", parameters.ret);
   append(out, " ENVID=", parameters.envid);
+  append(out, " AUTH=", parameters.auth);
+  if (parameters.prdr) out.append(" PRDR");
   return out;
 }
 

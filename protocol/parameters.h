@@ -13,14 +13,16 @@
 
 namespace protocol {
 
-enum class Body { seven_bit, eight_bit_mime };
+enum class Body { seven_bit, eight_bit_mime, binary_mime };
 
 struct MailParameters {
   std::optional<std::uint64_t> size;  // SIZE=n octets (RFC 1870)
-  std::optional<Body> body;           // BODY= (RFC 6152)
+  std::optional<Body> body;           // BODY= (RFC 6152; BINARYMIME: RFC 3030, only where it was offered)
   bool smtputf8 = false;              // SMTPUTF8 (RFC 6531)
   std::optional<std::string> ret;     // RET=FULL|HDRS (RFC 3461 4.3)
   std::optional<std::string> envid;   // ENVID=xtext, at most 100 octets (RFC 3461 4.4)
+  std::optional<std::string> auth;    // AUTH=<> or AUTH=xtext, at most 500 octets (RFC 4954 section 5)
+  bool prdr = false;                  // PRDR (draft-hall-prdr): one reply per recipient behind the one to the content
   bool operator==(const MailParameters&) const = default;
 };
 

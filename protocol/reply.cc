@@ -83,6 +83,7 @@ Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::vector<std::st
 
 void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
   const std::string code = std::to_string(reply.code());
+  const std::size_t longest = reply.code() == 334 ? code.size() + 1 + max_auth_line : max_wire_line - 2;
   const std::string enhanced = with_enhanced && reply.enhanced() ? format(*reply.enhanced()) : "";
   for (std::size_t i = 0; i < reply.lines().size(); ++i) {
     const std::size_t begin = out.size();
@@ -90,7 +91,7 @@ void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
     out.push_back(i + 1 < reply.lines().size() ? '-' : ' ');
     out.append(enhanced);
     if (!enhanced.empty() && !reply.lines()[i].empty()) out.push_back(' ');
-    out.append(cut(reply.lines()[i], max_wire_line - 2 - (out.size() - begin)));
+    out.append(cut(reply.lines()[i], longest - (out.size() - begin)));
     out.append("\r\n");
   }
 }

@@ -54,7 +54,11 @@ class Reply {
   std::vector<std::string> lines_;  // never empty, sanitised
 };
 
-// CRLF-terminated wire form appended to `out`; each line at most 512 octets (RFC 5321 4.5.3.1.5), longer text is cut.
+// Octets of base64 in a line of an AUTH exchange, whichever side sends it (RFC 4954 section 4).
+inline constexpr std::size_t max_auth_line = 12288;
+
+// CRLF-terminated wire form appended to `out`; each line at most 512 octets (RFC 5321 4.5.3.1.5), longer text is cut;
+// but 334 may hold max_auth_line octets of text.
 // `with_enhanced` false leaves the enhanced code out (greeting, EHLO, HELO and 3yz never carry one, RFC 2034 3).
 void append_wire(std::string& out, const Reply& reply, bool with_enhanced = true);
 std::string to_wire(const Reply& reply);
@@ -75,9 +79,10 @@ Reply unknown_command();                    // 500 5.5.2
 enum class ReplyError { bad_code, bad_separator, code_changed, line_too_long, too_many_lines, bare_cr, bare_lf, nul };
 std::string_view to_string(ReplyError error);
 
-// Incremental reader of replies (RFC 5321 4.2.1). Bounded: lines of at most 2048 octets, at most 256 lines.
-// Fed whole, byte by byte or with trailing bytes it gives the same values. The enhanced code is taken off the text only
-// where every line carries the same one and its class is the reply code's first digit; else the text stays as it was.
+// Incremental reader of replies (RFC 5321 4.2.1). Bounded: lines of at most 2048 octets (334: max_auth_line of text),
+// at most 256 lines. Fed whole, byte by byte or with trailing bytes it gives the same values. The enhanced code is
+// taken off the text only where every line carries the same one and its class is the reply code's first digit; else the
+// text stays as it was.
 class ReplyParser {
  public:
   // Takes bytes from the front of `input` (which is advanced past them) until one reply is complete or the input ends.

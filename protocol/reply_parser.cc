@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t max_line = 2048;  // octets without CRLF
 constexpr std::size_t max_lines = 256;
+constexpr std::string_view challenge = "334 ";  // of AUTH
 
 // The enhanced code in front of a line, ended by a space or the end of the line.
 std::optional<EnhancedCode> leading_code(std::string_view line) {
@@ -90,7 +91,10 @@ std::expected<bool, ReplyError> ReplyParser::take_some(std::string_view& input) 
     return c == '\n' ? take_line() : false;
   }
   const std::string_view run = input.substr(0, input.find_first_of(special));
-  if (line_.size() + run.size() > max_line) return std::unexpected(ReplyError::line_too_long);
+  if (const std::size_t length = line_.size() + run.size(); length > max_line) {
+    const bool exchange = line_.substr(0, 4).append(run.substr(0, 4)).starts_with(challenge);
+    if (!exchange || length > challenge.size() + max_auth_line) return std::unexpected(ReplyError::line_too_long);
+  }
   line_.append(run);
   input.remove_prefix(run.size());
   return false;

@@ -1,8 +1,10 @@
 // Command lines, paths and parameters: parse(format(x)) == x, and what is formatted is one line of printable text.
 #include <string>
 
+#include "protocol/auth.h"
 #include "protocol/characters.h"
 #include "protocol/command.h"
+#include "protocol/inquiry.h"
 #include "protocol/smtp_state.h"
 #include "split.h"
 
@@ -28,7 +30,7 @@ void check_refusal(const protocol::Reply& reply) {
 void check_mail(std::string_view argument, const Capabilities& offered) {
   const auto mail = protocol::parse_mail(argument, offered);
   if (!mail) return check_refusal(mail.error());
-  const std::string line = protocol::format(*mail, protocol::carried());
+  const std::string line = protocol::format(*mail, offered);
   PROPERTY(is_one_line(line));
   PROPERTY(mail->parameters.smtputf8 || protocol::is_ascii(line));
   const auto again = protocol::parse_mail(protocol::parse_command(line).argument, offered);
@@ -52,6 +54,50 @@ void check_rcpt(std::string_view argument, const Capabilities& offered, bool smt
   PROPERTY(again && *again == *rcpt);
 }
 
+// What else a line may be, formatted and parsed again.
+void check_other_verbs(const protocol::Command& command, const Capabilities& offered) {
+  if (const auto auth = protocol::parse_auth(command.argument, offered)) {
+    const std::string line = protocol::format(*auth);
+    PROPERTY(is_one_line(line) && line.size() <= protocol::max_auth_line);
+    PROPERTY(protocol::parse_auth(protocol::parse_command(line).argument, offered) == *auth);
+  }
+  if (const auto response = protocol::parse_auth_response(command.argument))
+    PROPERTY(protocol::parse_auth_response(protocol::format(*response)) == *response);
+  for (const auto verb : {protocol::Verb::vrfy, protocol::Verb::expn, protocol::Verb::help, protocol::Verb::etrn}) {
+    const auto inquiry = protocol::parse_inquiry(verb, command.argument, offered);
+    if (!inquiry) {
+      check_refusal(inquiry.error());
+      continue;
+    }
+    const std::string line = protocol::format(*inquiry);
+    PROPERTY(is_one_line(line) && line.size() <= 510);
+    PROPERTY(protocol::parse_inquiry(verb, protocol::parse_command(line).argument, offered) == *inquiry);
+  }
+}
+
+void check_legality(protocol::Verb verb, const Capabilities& offered) {
+  using protocol::SmtpState;
+  protocol::Circumstances circumstances(offered);
+  for (const bool lmtp : {false, true}) {
+    circumstances.lmtp = lmtp;
+    for (const auto state : {SmtpState::connected, SmtpState::greeted, SmtpState::mail, SmtpState::rcpt,
+                             SmtpState::chunks, SmtpState::failed}) {
+      const auto refusal = protocol::check_legal(state, verb, circumstances);
+      if (refusal) PROPERTY(refusal->permanent() || verb == protocol::Verb::forbidden);
+      // Whatever happens, content is taken with a recipient alone, and not behind a chunk that failed (T:B7, B5).
+      if (!refusal && (verb == protocol::Verb::data || verb == protocol::Verb::bdat))
+        PROPERTY(state == SmtpState::rcpt || (state == SmtpState::chunks && verb == protocol::Verb::bdat));
+    }
+  }
+}
+
+Capabilities everything() {
+  protocol::Carry carry;
+  carry.chunking = carry.binary_mime = carry.prdr = carry.vrfy = carry.expn = carry.help = carry.etrn = true;
+  carry.starttls = carry.auth = carry.xclient = carry.xforward = true;
+  return protocol::carried(carry);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* octets, std::size_t size) {
@@ -60,11 +106,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* octets, std::size_t si
   PROPERTY(line.starts_with(command.word));
   PROPERTY(!command.argument.starts_with(' ') && !command.argument.ends_with(' '));
   PROPERTY(command.argument.empty() || line.find(command.argument) != std::string_view::npos);
-  for (const auto state : {protocol::SmtpState::connected, protocol::SmtpState::rcpt})
-    if (const auto refusal = protocol::check_legal(state, command.verb)) PROPERTY(!refusal->lines().empty());
   Capabilities limited = protocol::carried();
   limited.size_limit = 1000000;
-  for (const Capabilities& offered : {protocol::carried(), limited, Capabilities()}) {
+  for (const Capabilities& offered : {protocol::carried(), limited, Capabilities(), everything()}) {
+    check_legality(command.verb, offered);
+    check_other_verbs(command, offered);
     check_mail(command.argument, offered);
     for (const bool smtputf8 : {false, true}) check_rcpt(command.argument, offered, smtputf8 && offered.smtputf8);
   }

@@ -55,14 +55,15 @@ void check_reply(const Reply& reply) {
     const char c = wire[i];
     PROPERTY(character > 0 || protocol::is_graphic(c) || protocol::is_wsp(c) || c == '\r' || c == '\n');
     line += character > 0 ? character : 1;
-    PROPERTY(line <= 512);
+    PROPERTY(line <= (reply.code() == 334 ? 4 + protocol::max_auth_line + 2 : 512));
     if (c == '\n') line = 0;
     i += character > 0 ? character : 1;
   }
   const Outcome again = read(wire, wire.size());
   PROPERTY(again.replies.size() == 1 && !again.error && !again.in_progress);
+  const std::size_t uncut = reply.code() == 334 ? protocol::max_auth_line : 490;
   bool cut = false;
-  for (const std::string& text : reply.lines()) cut = cut || text.size() > 490;
+  for (const std::string& text : reply.lines()) cut = cut || text.size() > uncut;
   PROPERTY(cut || again.replies.front() == reply);
   PROPERTY(protocol::to_wire(again.replies.front()) == wire);
   PROPERTY(protocol::to_text(reply).find_first_of("\r\n") == std::string::npos);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocol/address_literal.h"
+#include "protocol/xtext.h"
 #include "protocol_pieces.h"
 
 using namespace protocol;
@@ -229,19 +230,78 @@ TEST_CASE("names of HELO and EHLO") {
 }
 
 TEST_CASE("address literals") {
-  for (const std::string_view good : {"0.0.0.0", "255.255.255.255", "192.000.2.1"}) CHECK(is_ipv4_address(good));
+  for (const std::string_view good : {"0.0.0.0", "255.255.255.255", "192.000.2.1"}) CHECK(parse_ipv4(good));
   for (const std::string_view bad :
        {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.", "1..2.3", "1.2.3.4 ", "0001.2.3.4", "a.b.c.d", "-1.2.3.4"})
-    CHECK_FALSE(is_ipv4_address(bad));
+    CHECK_FALSE(parse_ipv4(bad));
   for (const std::string_view good : {"::", "::1", "1::", "1:2:3:4:5:6:7:8", "1::8", "1:2:3:4:5:6:7::",
                                       "::2:3:4:5:6:7:8", "::192.0.2.1", "1:2:3:4:5:6:192.0.2.1", "ABCD::eF"})
-    CHECK(is_ipv6_address(good));
+    CHECK(parse_ipv6(good));
   for (const std::string_view bad :
        {"", ":", "1", ":::", "1:::2", "::1::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", ":1::",
         "1::2:", "12345::", "g::", "192.0.2.1::", "::192.0.2.1:1", "1:2:3:4:5:6:7:192.0.2.1", "fe80::1%eth0"}) {
     CAPTURE(bad);
-    CHECK_FALSE(is_ipv6_address(bad));
+    CHECK_FALSE(parse_ipv6(bad));
   }
-  CHECK(is_address_literal("ipv6:::1"));
-  CHECK_FALSE(is_address_literal("::1"));
+  CHECK(parse_address_literal("ipv6:::1"));
+  CHECK_FALSE(parse_address_literal("::1"));
+}
+
+TEST_CASE("IP addresses are written by RFC 5952") {
+  struct Case {
+    std::string_view given;
+    std::string_view text;
+  };
+  const Case cases[] = {
+      {"192.000.2.1", "192.0.2.1"},
+      {"0.0.0.0", "0.0.0.0"},
+      {"::", "::"},
+      {"::1", "::1"},
+      {"1::", "1::"},
+      {"2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},     // the first of two runs
+      {"2001:0:0:1:0:0:0:1", "2001:0:0:1::1"},           // the longest
+      {"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"},  // one group is not shortened
+      {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
+      {"::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"},
+      {"0:0:3:4:5:6:0:0", "::3:4:5:6:0:0"},
+      {"ffff:FFFF:ffff:ffff:ffff:ffff:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+      {"::192.0.2.1", "::c000:201"},
+      {"::ffff:192.0.2.1", "::ffff:192.0.2.1"},
+      {"::ffff:c000:201", "::ffff:192.0.2.1"},
+      {"fe80::1:0:0", "fe80::1:0:0"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.given);
+    const std::optional<IpAddress> ip = parse_ip(c.given);
+    REQUIRE(ip);
+    CHECK(to_text(*ip) == c.text);
+    CHECK(parse_ip(to_text(*ip)) == *ip);
+  }
+  CHECK(to_text(SocketAddress{*parse_ip("192.0.2.1"), 25}) == "192.0.2.1:25");
+  CHECK(to_text(SocketAddress{*parse_ip("::1"), 65535}) == "[::1]:65535");
+  CHECK_FALSE(parse_ip("").has_value());
+  CHECK_FALSE(parse_ip("localhost").has_value());
+}
+
+TEST_CASE("IPv4 inside IPv6 and out again") {
+  const IpAddress four = *parse_ip("192.0.2.1");
+  const IpAddress six = *parse_ip("::ffff:192.0.2.1");
+  CHECK(unmapped(six) == four);
+  CHECK(mapped(four) == six);
+  CHECK(unmapped(four) == four);
+  CHECK(mapped(six) == six);
+  for (const std::string_view other : {"::1", "2001:db8::1", "::fffe:192.0.2.1", "::ffff:0:192.0.2.1"})
+    CHECK(unmapped(*parse_ip(other)) == *parse_ip(other));
+}
+
+TEST_CASE("xtext there and back") {
+  CHECK(encode_xtext("a+b=c d\x7f\xc3\xb6") == "a+2Bb+3Dc+20d+7F+C3+B6");
+  CHECK(decode_xtext("a+2Bb+3dc+20d+C3+B6") == "a+b=c d\xc3\xb6");
+  CHECK(decode_xtext("\xc3\xb6") == "\xc3\xb6");
+  CHECK(decode_xtext("") == "");
+  for (const std::string_view bad :
+       {"+", "+4", "+4g", "a b", "a=b", "+0A", "+0d", "+00", "+7F", "+FF", "\xff", "a\tb"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(decode_xtext(bad));
+  }
 }

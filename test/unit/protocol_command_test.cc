@@ -34,10 +34,16 @@ TEST_CASE("command lines are verbs and arguments") {
       {"VRFY <a@b>", Verb::vrfy, "VRFY", "<a@b>"},
       {"HELP MAIL", Verb::help, "HELP", "MAIL"},
       {"QUIT", Verb::quit, "QUIT", ""},
-      {"BDAT 10 LAST", Verb::known_elsewhere, "BDAT", "10 LAST"},
-      {"STARTTLS", Verb::known_elsewhere, "STARTTLS", ""},
-      {"AUTH PLAIN x", Verb::known_elsewhere, "AUTH", "PLAIN x"},
-      {"xclient ADDR=1", Verb::known_elsewhere, "xclient", "ADDR=1"},
+      {"BDAT 10 LAST", Verb::bdat, "BDAT", "10 LAST"},
+      {"STARTTLS", Verb::starttls, "STARTTLS", ""},
+      {"AUTH PLAIN x", Verb::auth, "AUTH", "PLAIN x"},
+      {"xclient ADDR=1", Verb::xclient, "xclient", "ADDR=1"},
+      {"XFORWARD ADDR=1", Verb::xforward, "XFORWARD", "ADDR=1"},
+      {"lhlo x", Verb::lhlo, "lhlo", "x"},
+      {"EXPN list", Verb::expn, "EXPN", "list"},
+      {"ETRN @a.example", Verb::etrn, "ETRN", "@a.example"},
+      {"BURL imap://a LAST", Verb::known_elsewhere, "BURL", "imap://a LAST"},
+      {"TURN", Verb::known_elsewhere, "TURN", ""},
       // T:B12
       {"GET / HTTP/1.1", Verb::forbidden, "GET", "/ HTTP/1.1"},
       {"POST / HTTP/1.1", Verb::forbidden, "POST", "/ HTTP/1.1"},
@@ -155,8 +161,71 @@ TEST_CASE("MAIL that is wrong gets a precise reply") {
   CHECK(parse_mail("FROM:<a@b> ENVID=" + xtext101.substr(1), limited()));
 }
 
+TEST_CASE("parameters of the further extensions, where they were offered") {
+  Capabilities offered = carried();
+  offered.chunking = offered.binary_mime = offered.prdr = true;
+  offered.auth = {"PLAIN"};
+  const std::string_view same[] = {
+      "MAIL FROM:<a@b> BODY=BINARYMIME",
+      "MAIL FROM:<a@b> AUTH=<>",
+      "MAIL FROM:<a@b> AUTH=e+3Dmc2@example.com",
+      "MAIL FROM:<a@b> SMTPUTF8 AUTH=\xc3\xb6@b",
+      "MAIL FROM:<a@b> SIZE=1 BODY=7BIT RET=FULL ENVID=x AUTH=y PRDR",
+  };
+  for (const std::string_view line : same) {
+    CAPTURE(line);
+    const auto mail = parse_mail(line.substr(5), offered);
+    REQUIRE(mail);
+    CHECK(format(*mail, offered) == line);
+  }
+  // The message is the same without these two.
+  const auto mail = parse_mail("FROM:<a@b> auth=x prdr body=binarymime", offered);
+  REQUIRE(mail);
+  CHECK(mail->parameters.body == Body::binary_mime);
+  CHECK(mail->parameters.prdr);
+  CHECK(format(*mail, carried()) == "MAIL FROM:<a@b> BODY=BINARYMIME");
+  struct Case {
+    std::string argument;
+    std::string_view reply;
+  };
+  const Case cases[] = {
+      {"PRDR=1", "501 5.5.4 Bad value of parameter PRDR"},
+      {"PRDR PRDR", "501 5.5.4 "},
+      {"AUTH", "501 5.5.4 "},
+      {"AUTH=", "501 5.5.4 "},
+      {"AUTH=a=b", "501 5.5.4 "},
+      {"AUTH=a+0Db", "501 5.5.4 "},
+      {"AUTH=<> AUTH=<>", "501 5.5.4 "},
+      {"AUTH=" + std::string(501, 'x'), "501 5.5.4 "},
+      {"AUTH=\xc3\xb6@b", "553 5.6.7 "},
+      {"BODY=BINARY", "501 5.5.4 "},
+      // Of a later issue: nobody may take them for carried.
+      {"REQUIRETLS", "555 5.5.4 Unsupported parameter REQUIRETLS"},
+      {"BY=120;R", "555 5.5.4 "},
+      {"MT-PRIORITY=3", "555 5.5.4 "},
+      {"HOLDFOR=10", "555 5.5.4 "},
+      {"HOLDUNTIL=x", "555 5.5.4 "},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.argument);
+    const auto refused = parse_mail("FROM:<a@b> " + c.argument, offered);
+    REQUIRE_FALSE(refused);
+    CHECK(to_text(refused.error()).starts_with(c.reply));
+  }
+  CHECK(parse_mail("FROM:<a@b> AUTH=" + std::string(500, 'x'), offered));
+  offered.chunking = false;  // BINARYMIME alone is worth nothing
+  CHECK_FALSE(parse_mail("FROM:<a@b> BODY=BINARYMIME", offered));
+}
+
+TEST_CASE("STARTTLS takes no argument") {
+  CHECK_FALSE(refuse_argument(parse_command("STARTTLS  ")));
+  CHECK_FALSE(refuse_argument(parse_command("DATA x")));
+  CHECK(refuse_argument(parse_command("STARTTLS now"))->code() == 501);
+}
+
 TEST_CASE("a parameter that was not offered is unknown") {
-  for (const std::string_view parameter : {"SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=x"}) {
+  for (const std::string_view parameter :
+       {"SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=x", "AUTH=<>", "PRDR"}) {
     const auto mail = parse_mail("FROM:<a@b> " + std::string(parameter), Capabilities());
     REQUIRE_FALSE(mail);
     CHECK(to_text(mail.error()).starts_with("555 5.5.4 "));

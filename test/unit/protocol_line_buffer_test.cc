@@ -142,3 +142,19 @@ TEST_CASE("the default limit is 4096 octets") {
   CHECK_FALSE(buffer.next()->too_long);
   CHECK(buffer.next()->too_long);
 }
+
+TEST_CASE("the limit may change between lines") {
+  LineBuffer buffer(4);
+  buffer.append("12345");
+  buffer.set_limit(6);
+  CHECK_FALSE(buffer.next());
+  buffer.append("6\r\n1234567\r\n12345\r\n");
+  CHECK(buffer.next()->text == "123456");
+  CHECK(buffer.next()->too_long);
+  buffer.set_limit(4);
+  const std::optional<Line> cut = buffer.next();
+  REQUIRE(cut);
+  CHECK(cut->too_long);
+  CHECK(cut->text == "1234");
+  CHECK(buffer.empty());
+}

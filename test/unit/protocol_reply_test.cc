@@ -193,6 +193,16 @@ TEST_CASE("long text is cut at 512 octets, never inside a character") {
   CHECK(to_wire(Reply(250, std::nullopt, std::string(507, 'x'))).size() == 512);
 }
 
+TEST_CASE("a challenge of AUTH is longer than other replies") {
+  const std::string longest = "334 " + std::string(max_auth_line, 'A') + "\r\n";
+  CHECK(parsed(longest).lines().front().size() == max_auth_line);
+  CHECK(to_wire(parsed(longest)) == longest);
+  CHECK(to_wire(parsed("334 \r\n")) == "334 \r\n");
+  for (const std::string& bad : {"334 " + std::string(max_auth_line + 1, 'A'), "335 " + std::string(2045, 'A'),
+                                 "334-" + std::string(2045, 'A'), "3349" + std::string(2045, 'A')})
+    pieces::each_split(bad + "\r\n", [&](const auto& input) { CHECK(read(input).error == ReplyError::line_too_long); });
+}
+
 TEST_CASE("our own replies") {
   CHECK(to_text(reply::ok()) == "250 2.0.0 Ok");
   CHECK(to_text(reply::bad_sequence("Need MAIL")) == "503 5.5.1 Need MAIL");

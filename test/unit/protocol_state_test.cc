@@ -7,37 +7,55 @@ using namespace protocol;
 
 namespace {
 
-constexpr SmtpState states[] = {SmtpState::connected, SmtpState::greeted, SmtpState::mail, SmtpState::rcpt};
+constexpr SmtpState states[] = {SmtpState::connected, SmtpState::greeted, SmtpState::mail,
+                                SmtpState::rcpt,      SmtpState::chunks,  SmtpState::failed};
 
 int code_of(SmtpState state, Verb verb) {
   const auto refusal = check_legal(state, verb);
   return refusal ? refusal->code() : 0;
 }
 
+// Everything that we carry at all.
+Capabilities everything() {
+  Carry carry;
+  carry.chunking = carry.binary_mime = carry.prdr = carry.limits = carry.vrfy = carry.expn = carry.help = true;
+  carry.etrn = carry.starttls = carry.auth = carry.xclient = carry.xforward = true;
+  return carried(carry);
+}
+
+struct Row {
+  Verb verb;
+  int codes[6];  // connected, greeted, mail, rcpt, chunks, failed; 0 = legal
+};
+
 }  // namespace
 
-TEST_CASE("which verb is legal in which state") {
-  struct Row {
-    Verb verb;
-    int codes[4];  // connected, greeted, mail, rcpt; 0 = legal
-  };
+TEST_CASE("which verb is legal in which state where nothing is offered") {
   const Row rows[] = {
-      {Verb::ehlo, {0, 0, 0, 0}},
-      {Verb::helo, {0, 0, 0, 0}},
-      {Verb::mail, {503, 0, 503, 503}},
-      {Verb::rcpt, {503, 503, 0, 0}},
-      {Verb::data, {503, 503, 554, 0}},
-      {Verb::rset, {0, 0, 0, 0}},
-      {Verb::noop, {0, 0, 0, 0}},
-      {Verb::quit, {0, 0, 0, 0}},
-      {Verb::vrfy, {0, 0, 0, 0}},
-      {Verb::help, {0, 0, 0, 0}},
-      {Verb::known_elsewhere, {502, 502, 502, 502}},
-      {Verb::unknown, {500, 500, 500, 500}},
-      {Verb::forbidden, {221, 221, 221, 221}},
+      {Verb::ehlo, {0, 0, 0, 0, 0, 0}},
+      {Verb::helo, {0, 0, 0, 0, 0, 0}},
+      {Verb::mail, {503, 0, 503, 503, 503, 503}},
+      {Verb::rcpt, {503, 503, 0, 0, 503, 503}},
+      {Verb::data, {503, 503, 554, 0, 503, 503}},
+      {Verb::rset, {0, 0, 0, 0, 0, 0}},
+      {Verb::noop, {0, 0, 0, 0, 0, 0}},
+      {Verb::quit, {0, 0, 0, 0, 0, 0}},
+      {Verb::vrfy, {0, 0, 0, 0, 0, 0}},
+      {Verb::help, {0, 0, 0, 0, 0, 0}},
+      {Verb::lhlo, {502, 502, 502, 502, 502, 502}},
+      {Verb::bdat, {502, 502, 502, 502, 502, 502}},
+      {Verb::auth, {502, 502, 502, 502, 502, 502}},
+      {Verb::starttls, {502, 502, 502, 502, 502, 502}},
+      {Verb::expn, {502, 502, 502, 502, 502, 502}},
+      {Verb::etrn, {502, 502, 502, 502, 502, 502}},
+      {Verb::xclient, {502, 502, 502, 502, 502, 502}},
+      {Verb::xforward, {502, 502, 502, 502, 502, 502}},
+      {Verb::known_elsewhere, {502, 502, 502, 502, 502, 502}},
+      {Verb::unknown, {500, 500, 500, 500, 500, 500}},
+      {Verb::forbidden, {221, 221, 221, 221, 221, 221}},
   };
   for (const Row& row : rows) {
-    for (std::size_t i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < 6; ++i) {
       CAPTURE(static_cast<int>(row.verb));
       CAPTURE(i);
       CHECK(code_of(states[i], row.verb) == row.codes[i]);
@@ -45,6 +63,77 @@ TEST_CASE("which verb is legal in which state") {
   }
   CHECK(check_legal(SmtpState::greeted, Verb::rcpt)->enhanced() == EnhancedCode{5, 5, 1});
   CHECK(check_legal(SmtpState::mail, Verb::data)->enhanced() == EnhancedCode{5, 5, 1});
+  CHECK(to_text(*check_legal(SmtpState::greeted, Verb::bdat)) == "502 5.5.1 BDAT is not offered here");
+}
+
+TEST_CASE("which verb is legal where everything is offered") {
+  const Capabilities offered = everything();
+  const Circumstances plain(offered);
+  const Row rows[] = {
+      {Verb::mail, {503, 0, 503, 503, 503, 503}},
+      {Verb::rcpt, {503, 503, 0, 0, 503, 503}},
+      {Verb::data, {503, 503, 554, 0, 503, 503}},
+      {Verb::bdat, {503, 503, 554, 0, 0, 503}},
+      {Verb::rset, {0, 0, 0, 0, 0, 0}},
+      {Verb::auth, {503, 0, 503, 503, 503, 503}},
+      {Verb::starttls, {503, 0, 503, 503, 503, 503}},
+      {Verb::expn, {0, 0, 0, 0, 0, 0}},
+      {Verb::etrn, {503, 0, 503, 503, 503, 503}},
+      {Verb::xclient, {0, 0, 503, 503, 503, 503}},
+      {Verb::xforward, {503, 0, 503, 503, 503, 503}},
+      {Verb::lhlo, {502, 502, 502, 502, 502, 502}},
+  };
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < 6; ++i) {
+      CAPTURE(static_cast<int>(row.verb));
+      CAPTURE(i);
+      const auto refusal = check_legal(states[i], row.verb, plain);
+      CHECK((refusal ? refusal->code() : 0) == row.codes[i]);
+    }
+  }
+}
+
+TEST_CASE("what has happened on the connection counts too") {
+  const Capabilities offered = everything();
+  Circumstances c(offered);
+  c.tls = true;
+  CHECK(to_text(*check_legal(SmtpState::greeted, Verb::starttls, c)) == "503 5.5.1 TLS is active already");
+  c.authenticated = true;
+  CHECK(to_text(*check_legal(SmtpState::greeted, Verb::auth, c)) == "503 5.5.1 Already authenticated");
+  CHECK_FALSE(check_legal(SmtpState::rcpt, Verb::data, c));
+  c.binary = true;
+  CHECK(check_legal(SmtpState::rcpt, Verb::data, c)->code() == 503);
+  CHECK_FALSE(check_legal(SmtpState::rcpt, Verb::bdat, c));
+  CHECK(check_legal(SmtpState::mail, Verb::data, c)->code() == 554);
+}
+
+TEST_CASE("LMTP says LHLO") {
+  const Capabilities offered;
+  Circumstances c(offered);
+  c.lmtp = true;
+  for (const Verb verb : {Verb::ehlo, Verb::helo}) CHECK(check_legal(SmtpState::connected, verb, c)->code() == 500);
+  CHECK_FALSE(check_legal(SmtpState::connected, Verb::lhlo, c));
+  CHECK(to_text(*check_legal(SmtpState::connected, Verb::mail, c)) == "503 5.5.1 Send LHLO first");
+  CHECK(after(SmtpState::rcpt, Verb::lhlo) == SmtpState::greeted);
+}
+
+TEST_CASE("chunks lead to the last one or to RSET") {
+  const SmtpState chunks = after(SmtpState::rcpt, Verb::bdat);
+  CHECK(chunks == SmtpState::chunks);
+  CHECK(after(chunks, Verb::bdat) == SmtpState::chunks);
+  for (const Verb verb : {Verb::noop, Verb::vrfy, Verb::expn, Verb::help}) {
+    CHECK(after(chunks, verb) == SmtpState::chunks);
+    CHECK(after(SmtpState::failed, verb) == SmtpState::failed);
+  }
+  for (const SmtpState state : {chunks, SmtpState::failed}) {
+    CHECK(after(state, Verb::rset) == SmtpState::greeted);
+    CHECK(after(state, Verb::ehlo) == SmtpState::greeted);
+    CHECK(after_transaction(state) == SmtpState::greeted);
+  }
+  CHECK(after(SmtpState::greeted, Verb::starttls) == SmtpState::connected);
+  CHECK(after(SmtpState::greeted, Verb::xclient) == SmtpState::connected);
+  for (const Verb verb : {Verb::auth, Verb::xforward, Verb::etrn})
+    CHECK(after(SmtpState::greeted, verb) == SmtpState::greeted);
 }
 
 TEST_CASE("a transaction from greeting to end, and nothing is left of it") {
@@ -64,82 +153,6 @@ TEST_CASE("a transaction from greeting to end, and nothing is left of it") {
   }
   CHECK(after(SmtpState::connected, Verb::rset) == SmtpState::connected);
   CHECK(after_transaction(SmtpState::connected) == SmtpState::connected);
-}
-
-TEST_CASE("keywords of EHLO") {
-  const Reply reply(
-      250, std::nullopt,
-      "mx.example.org greets SIZE 5\nPIPELINING\nsize 10240000\n8BITMIME \nSmtpUtf8\nDSN\nENHANCEDSTATUSCODES\n"
-      "xclient NAME ADDR\nAUTH=LOGIN\n-X\n\n ETRN");
-  const Capabilities capabilities = parse_capabilities(reply);
-  Capabilities expected = carried();
-  expected.size_limit = 10240000;
-  expected.withheld = {"XCLIENT NAME ADDR", "ETRN"};
-  CHECK(capabilities == expected);
-  CHECK(parse_capabilities(Reply(250, std::nullopt, "PIPELINING")) == Capabilities());  // the reply to HELO
-  CHECK(parse_capabilities(Reply(502, std::nullopt, "no\nPIPELINING")) == Capabilities());
-}
-
-TEST_CASE("SIZE in its forms") {
-  struct Case {
-    std::string_view line;
-    bool size;
-    std::uint64_t limit;
-  };
-  const Case cases[] = {{"SIZE", true, 0},
-                        {"SIZE 0", true, 0},
-                        {"SIZE 18446744073709551615", true, ~std::uint64_t{0}},
-                        {"SIZE 99999999999999999999", true, 0},
-                        {"SIZE x", false, 0},
-                        {"SIZE -1", false, 0},
-                        {"SIZE 1 2", false, 0},
-                        {"SIZE=5", false, 0},
-                        {"SIZE 000000000000000000001", false, 0}};
-  for (const Case& c : cases) {
-    CAPTURE(c.line);
-    const Capabilities got = parse_capabilities(Reply(250, std::nullopt, "mx\n" + std::string(c.line)));
-    CHECK(got.size == c.size);
-    CHECK(got.size_limit == c.limit);
-    CHECK(got.withheld.empty());
-  }
-  std::vector<std::string> many(99, "X");
-  many.insert(many.begin(), "mx");
-  many.emplace_back("DSN");
-  CHECK_FALSE(parse_capabilities(Reply(250, std::nullopt, many)).dsn);  // line 101
-}
-
-TEST_CASE("the intersection offers what both have") {
-  Capabilities a = carried();
-  Capabilities b;
-  CHECK(intersection(carried(), carried()) == carried());
-  b.size = true;
-  b.size_limit = 500;
-  b.dsn = true;
-  b.withheld = {"ETRN"};
-  a.size_limit = 1000;
-  Capabilities expected;
-  expected.size = expected.dsn = true;
-  expected.size_limit = 500;
-  CHECK(intersection(a, b) == expected);
-  CHECK(intersection(b, a) == expected);
-  b.size_limit = 0;
-  CHECK(intersection(a, b).size_limit == 1000);
-  b.size = false;
-  b.size_limit = 7;  // says nothing without the keyword
-  CHECK(intersection(a, b).size);
-  CHECK(intersection(a, b).size_limit == 1000);
-  CHECK_FALSE(intersection(Capabilities(), Capabilities()).size);
-}
-
-TEST_CASE("our reply to EHLO") {
-  CHECK(to_wire(ehlo_reply("mx.example.org", Capabilities())) == "250 mx.example.org\r\n");
-  Capabilities offered = carried();
-  offered.size_limit = 99;
-  CHECK(to_wire(ehlo_reply("mx", offered)) ==
-        "250-mx\r\n250-SIZE 99\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250 "
-        "ENHANCEDSTATUSCODES\r\n");
-  for (const Capabilities& capabilities : {offered, carried(), Capabilities()})
-    CHECK(parse_capabilities(ehlo_reply("mx", capabilities)) == capabilities);
 }
 
 TEST_CASE("packets hold what was written, whole or not at all") {
