@@ -142,6 +142,19 @@ def demonstrate(gatepost, state):
     return good
 
 
+def take(state):
+    """A descriptor of the directory, made when missing, with a shared lock: quickstart --clean looks at it."""
+    try:
+        os.makedirs(state, exist_ok=True)
+        descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        print(f"There is no place for mail: {state} cannot be made or used: {error.strerror}. Name another directory in "
+              "XDG_STATE_HOME", file=sys.stderr)
+        sys.exit(78)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--gatepost", required=True)
@@ -152,9 +165,7 @@ def main():
         sys.exit(f"{TEST_FILE} is missing: install clamav-testfiles")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
-    os.makedirs(options.state, exist_ok=True)
-    in_use = os.open(options.state, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(in_use, fcntl.LOCK_SH)  # quickstart --clean waits for nobody and looks at this
+    in_use = take(options.state)
     gatepost = Gatepost(os.path.abspath(options.gatepost), options.state)
     status = 1
     try:
@@ -171,6 +182,7 @@ def main():
     except KeyboardInterrupt:
         print("\nEnding", flush=True)
     ended = gatepost.stop()
+    os.close(in_use)
     return status or ended
 
 

@@ -13,10 +13,10 @@
 
 namespace {
 
-// A descriptor of ours must never become number 0, 1 or 2.
+// A descriptor of ours must never become number 0, 1 or 2. Reading from a closed standard input stays an error.
 void fill_standard_streams() {
   int fd = 0;
-  while ((fd = ::open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
+  while ((fd = ::open("/dev/null", O_WRONLY)) >= 0 && fd <= STDERR_FILENO) {
   }
   if (fd >= 0) ::close(fd);
 }

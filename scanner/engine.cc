@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t max_findings = 64;
 constexpr std::uint64_t unzip_block = 8192;  // libclamav cuts a ZIP member at a multiple of this
-constexpr std::uint64_t default_file_size = 100ull << 20;
 constexpr std::string_view test_prefix = "Gatepost.Test.";
 
 // What one scan saw; the context of all callbacks.
@@ -52,10 +51,12 @@ void on_found(int, const char* name, void* context) noexcept try {
   out_of_memory = true;
 }
 
+// The message itself, at depth 0, was measured by its content before it came here.
 cl_error_t on_file(int, const char*, const char**, std::size_t, const char*, std::size_t size, const char*,
-                   std::uint32_t, std::uint32_t, void* context) noexcept try {
+                   std::uint32_t depth, std::uint32_t, void* context) noexcept try {
   const Scan& scan = *static_cast<Scan*>(context);
-  if (size > scan.max_file_size) add_unscannable(scan, Unscannable::size, "file larger than max_file_size");
+  if (depth > 0 && size > scan.max_file_size)
+    add_unscannable(scan, Unscannable::size, "file larger than max_file_size");
   return CL_CLEAN;
 } catch (const std::bad_alloc&) {
   out_of_memory = true;
@@ -190,7 +191,7 @@ void Engine::apply_limits(const Settings& settings) {
   };
   // A member of a ZIP that is longer than libclamav's limit comes out cut at a multiple of unzip_block and unnoticed.
   // So libclamav's limit lies one block above ours, and on_file sees everything that is longer than ours.
-  max_file_size_ = settings.max_file_size != 0 ? settings.max_file_size : default_file_size;
+  max_file_size_ = file_size_limit(settings);
   set(CL_ENGINE_MAX_FILESIZE, (max_file_size_ / unzip_block + 2) * unzip_block);
   set(CL_ENGINE_MAX_SCANSIZE, settings.max_scan_size);
   set(CL_ENGINE_MAX_RECURSION, settings.max_recursion);

@@ -33,8 +33,8 @@ class Engine {
   // Where libclamav makes its temporary files from now on. false = out of memory.
   bool use_temporary_directory(const std::string& directory);
 
-  // Scans one message (prefix and content) and appends what was found; nothing appended = clean.
-  // `limit_ms` is when the caller's patience ends; libclamav is told to stop a little earlier.
+  // Scans one message (prefix, and content no longer than file_size_limit) and appends what was found; nothing appended
+  // = clean. `limit_ms` is when the caller's patience ends; libclamav is told to stop a little earlier.
   void scan(std::string_view message, std::uint32_t limit_ms, std::vector<Finding>& findings);
 
  private:

@@ -9,11 +9,13 @@
 // loaded, with their count and version text. A scanner that cannot load signatures never says hello and exits with
 // EX_CONFIG (78) after one sentence on stderr. A descriptor whose file is not exactly prefix + size octets long is
 // error(storage); what is no valid request, or comes without its descriptor, costs the proxy this socket.
-// The program ends when all sockets are closed; on SIGTERM when everything accepted is answered (requests that come
-// later get error(not_ready)); at once on a second SIGTERM. It ignores SIGINT and SIGHUP.
+// A socket that is closed takes its jobs with it: who sent them is gone.
+// The program ends when all sockets are closed, the control socket included; on SIGTERM when everything accepted is
+// answered (requests that come later get error(not_ready)); at once on a second SIGTERM. It ignores SIGINT and SIGHUP.
 //
-// Program: gatepost-scanner --sockets FD[,FD...] --settings FD
-// where --settings is a descriptor from which one encoded Settings is read to its end.
+// Program: gatepost-scanner [--sockets FD[,FD...]] [--control FD] --settings FD
+// with at least one socket of either kind. --settings is a descriptor from which one encoded Settings is read to its end.
+// --control is a SOCK_SEQPACKET socket over which more such sockets come: packets `new_socket` with one descriptor.
 #pragma once
 
 #include <cstdint>
@@ -56,6 +58,8 @@ std::string encode(const Hello& hello);
 std::expected<Hello, std::string_view> decode_hello(std::string_view bytes);
 bool is_hello(std::string_view bytes);  // a Hello, not a Report
 
+inline constexpr std::string_view new_socket = "N";
+
 // Everything the scanner program is told; made by the supervisor from the config.
 struct Settings {
   std::string name = "clamav";          // of the scanner in the config, copied into findings
@@ -65,15 +69,19 @@ struct Settings {
   std::uint32_t scan_limit_ms = 60000;  // upper bound for Request::limit_ms
   std::uint64_t memory_limit = 0;       // octets of private memory a worker may add to the shared set (0 = 2 GiB)
   std::uint64_t max_scan_size = 0;      // libclamav's limits; 0 = its own default
-  std::uint64_t max_file_size = 0;      // of the message and of each file in it; larger = unscannable(size)
+  std::uint64_t max_file_size = 0;      // see file_size_limit
   std::uint32_t max_recursion = 0;
   std::uint32_t max_files = 0;
-  // Where temporary files go when there is nothing better: as root a private tmpfs is mounted over it; else, unless it
-  // lies on a tmpfs already, a directory in /dev/shm is preferred (temporary.h). Absolute, or empty for only /dev/shm.
+  // Where temporary files go: as root a private tmpfs of a limited size is mounted over it; else, unless it lies on a
+  // tmpfs already, a directory in /dev/shm is preferred (temporary.h). Absolute, or empty for only /dev/shm.
   std::string temporary_directory;
   std::uint32_t uid = 0, gid = 0;  // 0 = stay who we are
   bool test_hooks = false;         // markers in the content crash, hang or bloat the worker (tests only)
 };
+// Octets of a message's content, and of each file in it; larger = unscannable(size). Of a larger message nothing is read.
+inline std::uint64_t file_size_limit(const Settings& settings) {
+  return settings.max_file_size != 0 ? settings.max_file_size : 100ull << 20;
+}
 std::string encode(const Settings& settings);
 std::expected<Settings, std::string_view> decode_settings(std::string_view bytes);
 

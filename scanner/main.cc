@@ -30,10 +30,11 @@ namespace scanner {
 namespace {
 
 constexpr std::string_view usage =
-    "gatepost-scanner --sockets FD[,FD...] --settings FD\n"
+    "gatepost-scanner [--sockets FD[,FD...]] [--control FD] --settings FD\n"
     "\n"
     "Scans messages for gatepost with libclamav. Started by `gatepost serve` and `gatepost scan`, not by hand:\n"
     "  --sockets FD[,FD...]  SOCK_SEQPACKET sockets that requests come from, one per loop of the proxy\n"
+    "  --control FD          SOCK_SEQPACKET socket that more of these come from\n"
     "  --settings FD         where the settings are read from, to the end\n"
     "  --version, --help\n"
     "Exit status: 0 all sockets were closed or SIGTERM came, 64 usage, 71 the system lacks something,\n"
@@ -41,6 +42,7 @@ constexpr std::string_view usage =
 
 struct Arguments {
   std::vector<int> sockets;
+  int control = -1;
   int settings = -1;
 };
 
@@ -64,10 +66,12 @@ std::optional<Arguments> parse(int count, char** words) {
     const auto fds = descriptors(words[i + 1]);
     if (!fds || fds->empty()) return std::nullopt;
     if (name == "--sockets") arguments.sockets = *fds;
+    else if (name == "--control" && fds->size() == 1) arguments.control = fds->front();
     else if (name == "--settings" && fds->size() == 1) arguments.settings = fds->front();
     else return std::nullopt;
   }
-  if (count % 2 == 0 || arguments.sockets.empty() || arguments.settings < 0) return std::nullopt;
+  if (count % 2 == 0 || (arguments.sockets.empty() && arguments.control < 0) || arguments.settings < 0)
+    return std::nullopt;
   return arguments;
 }
 
@@ -94,6 +98,8 @@ bool is_packet_socket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
          ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 && ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
+
+constexpr std::size_t max_sockets = 256;  // that may come over the control socket: one per core
 
 // Room for the descriptors of all queued messages; a nursery without descriptors would lose messages.
 void make_room(Settings& settings, std::size_t sockets) {
@@ -149,8 +155,8 @@ std::uint64_t temporary_limit(const Settings& settings) {
   return std::max(least, std::min(each, std::uint64_t{1} << 40)) * settings.workers;
 }
 
-int serve(Settings settings, std::vector<OwnedFd> sockets) {
-  make_room(settings, sockets.size());
+int serve(Settings settings, std::vector<OwnedFd> sockets, OwnedFd control) {
+  make_room(settings, control ? max_sockets : sockets.size());
   auto place =
       TemporaryPlace::make(settings.temporary_directory, temporary_limit(settings), settings.uid, settings.gid);
   if (!place) return say_line(place.error()), EX_OSERR;
@@ -164,7 +170,7 @@ int serve(Settings settings, std::vector<OwnedFd> sockets) {
       place->choice());
   if (engine->hello().test_signatures_only)
     say("these signatures are for tests only and protect nobody: install clamav-freshclam and run freshclam");
-  Nursery(*engine, settings, place->directory(), std::move(sockets)).run();
+  Nursery(*engine, settings, place->directory(), std::move(sockets), std::move(control)).run();
   return EX_OK;
 }
 
@@ -177,16 +183,18 @@ int run(int count, char** words) {
     return std::puts("gatepost-scanner " GATEPOST_VERSION) < 0 ? EX_IOERR : EX_OK;
   const auto arguments = parse(count, words);
   if (!arguments) return std::fputs(usage.data(), stderr), EX_USAGE;
-  std::vector<OwnedFd> sockets;
-  for (const int fd : arguments->sockets) {
+  std::vector<int> given = arguments->sockets;
+  if (arguments->control >= 0) given.push_back(arguments->control);
+  for (const int fd : given)
     if (!is_packet_socket(fd)) return say("descriptor {} is not a SOCK_SEQPACKET socket", fd), EX_USAGE;
-    sockets.emplace_back(fd);
-  }
+  std::vector<OwnedFd> sockets;
+  for (const int fd : arguments->sockets) sockets.emplace_back(fd);
+  OwnedFd control(arguments->control);
   set_signals();
   auto settings = read_settings(arguments->settings);
   if (!settings) return say_line(settings.error()), EX_CONFIG;
   close_standard_streams();
-  return serve(*std::move(settings), std::move(sockets));
+  return serve(*std::move(settings), std::move(sockets), std::move(control));
 }
 
 }  // namespace scanner

@@ -1,5 +1,6 @@
 #include "scanner/nursery.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -16,8 +17,9 @@
 namespace scanner {
 namespace {
 
-// epoll keys: what kind of descriptor, and its index.
+// epoll keys: what kind of descriptor, and its index or number.
 constexpr std::uint64_t kind_mask = 3ull << 32;
+constexpr std::uint64_t control_key = 0;
 constexpr std::uint64_t signal_key = 1ull << 32;
 constexpr std::uint64_t proxy_key = 2ull << 32;
 constexpr std::uint64_t worker_key = 3ull << 32;
@@ -36,33 +38,32 @@ bool needs_successor(const Report& report) {
 
 }  // namespace
 
-Nursery::Nursery(Engine& engine, const Settings& settings, const std::string& directory, std::vector<OwnedFd> sockets)
-    : engine_(engine), settings_(settings), epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")) {
+Nursery::Nursery(Engine& engine, const Settings& settings, const std::string& directory, std::vector<OwnedFd> sockets,
+                 OwnedFd control)
+    : settings_(settings),
+      hello_(encode(engine.hello())),
+      epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      control_(std::move(control)) {
   sigset_t set;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGTERM);
   signals_.reset(checked(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd"));
   watch(EPOLL_CTL_ADD, signals_.get(), EPOLLIN, signal_key);
-  for (OwnedFd& socket : sockets) {
-    watch(EPOLL_CTL_ADD, socket.get(), EPOLLIN, proxy_key | proxies_.size());
-    proxies_.emplace_back(std::move(socket), std::deque<std::string>(), EPOLLIN);
-  }
-  living_proxies_ = proxies_.size();
+  if (control_) watch(EPOLL_CTL_ADD, control_.get(), EPOLLIN, control_key);
   for (std::uint32_t i = 0; i < settings.workers; ++i)
     workers_.emplace_back(engine, settings, fmt::format("{}/worker-{}", directory, i));
   jobs_.resize(workers_.size());
+  start_workers(Clock::now());
+  for (OwnedFd& socket : sockets) add(std::move(socket));
 }
 
 void Nursery::run() {
-  start_workers(Clock::now());
-  const std::string hello = encode(engine_.hello());
-  for (std::size_t i = 0; i < proxies_.size(); ++i) send(i, hello);
   const auto working = [this] {
     return !queue_.empty() || std::ranges::any_of(workers_, [](const WorkerProcess& worker) {
       return worker.state() == WorkerProcess::State::busy;
     });
   };
-  while (living_proxies_ > 0 && terms_ < 2 && (terms_ == 0 || working())) wait();
+  while ((control_ || !proxies_.empty()) && terms_ < 2 && (terms_ == 0 || working())) wait();
   end();
 }
 
@@ -76,6 +77,9 @@ void Nursery::wait() {
     switch (event.data.u64 & kind_mask) {
       case signal_key:
         read_signal();
+        break;
+      case control_key:
+        read_control();
         break;
       case proxy_key:
         read_proxy(index);
@@ -137,35 +141,51 @@ void Nursery::read_signal() {
   while (::read(signals_.get(), &caught, sizeof caught) == static_cast<ssize_t>(sizeof caught)) ++terms_;
 }
 
-void Nursery::read_proxy(std::size_t index) {
-  Proxy& proxy = proxies_[index];
-  if (!proxy.socket) return;
-  if (!proxy.backlog.empty()) flush(proxy, index);
-  if (!proxy.socket || !proxy.backlog.empty()) return;
-  switch (receive_packet(proxy.socket.get(), packet_, fd_)) {
+void Nursery::read_control() {
+  if (!control_) return;
+  const PacketStatus status = receive_packet(control_.get(), packet_, fd_);
+  if (status == PacketStatus::would_block) return;
+  if (status == PacketStatus::closed || status == PacketStatus::failed) return control_.reset();
+  if (status == PacketStatus::ok && packet_ == new_socket && fd_) return add(std::move(fd_));
+  fd_.reset();
+  say("a packet of the supervisor was not understood, or there was no descriptor left for its socket");
+}
+
+void Nursery::add(OwnedFd socket) {
+  // Whoever does not read must not stop the others.
+  checked(::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK), "fcntl");
+  const std::size_t number = next_number_++;
+  watch(EPOLL_CTL_ADD, socket.get(), EPOLLIN, proxy_key | number);
+  proxies_[number].socket = std::move(socket);
+  send(number, hello_);
+}
+
+void Nursery::read_proxy(std::size_t number) {
+  if (!flush(number)) return;
+  switch (receive_packet(proxies_.at(number).socket.get(), packet_, fd_)) {
     case PacketStatus::would_block:
       return;
     case PacketStatus::closed:
-      return drop(index, {});
+      return drop(number, {});
     case PacketStatus::malformed:
-      return drop(index, "a malformed packet");
+      return drop(number, "a malformed packet");
     case PacketStatus::failed:
-      return drop(index, "an unreadable packet");
+      return drop(number, "an unreadable packet");
     case PacketStatus::ok:
       break;
   }
   const auto request = decode_request(packet_);
-  if (!request) return drop(index, request.error());
-  if (request->kind == Request::Kind::cancel) return cancel(index, request->id);
-  if (request->kind == Request::Kind::scan && !fd_) return drop(index, "a request without a descriptor");
-  accept(index, *request);
+  if (!request) return drop(number, request.error());
+  if (request->kind == Request::Kind::cancel) return cancel(number, request->id);
+  if (request->kind == Request::Kind::scan && !fd_) return drop(number, "a request without a descriptor");
+  accept(number, *request);
   fd_.reset();
 }
 
-void Nursery::accept(std::size_t index, const Request& request) {
+void Nursery::accept(std::size_t number, const Request& request) {
   const std::uint32_t asked = request.limit_ms == 0 ? settings_.scan_limit_ms : request.limit_ms;
   const std::chrono::milliseconds limit(std::min(asked, settings_.scan_limit_ms));
-  Job job{index, request.id, limit, Clock::now() + limit, {}, {}};
+  Job job{number, request.id, limit, Clock::now() + limit, {}, {}};
   if (terms_ > 0) return answer(job, failed(request.id, Failure::not_ready, "the scanner is ending"));
   while (queue_.empty() && !idle_.empty()) {
     const std::size_t worker = idle_.back();
@@ -179,8 +199,8 @@ void Nursery::accept(std::size_t index, const Request& request) {
   queue_.push_back(std::move(job));
 }
 
-void Nursery::cancel(std::size_t index, std::uint64_t id) {
-  std::erase_if(queue_, [index, id](const Job& job) { return job.proxy == index && job.id == id; });
+void Nursery::cancel(std::size_t number, std::uint64_t id) {
+  std::erase_if(queue_, [number, id](const Job& job) { return job.proxy == number && job.id == id; });
 }
 
 void Nursery::read_worker(std::size_t index) {
@@ -203,8 +223,8 @@ void Nursery::take_report(std::size_t index) {
     answer(job, failed(job.id, Failure::engine, report ? "a report of another message" : report.error()));
     return worker.kill();
   }
+  worker.finished();  // before the answer: a proxy that is gone has the workers killed that still work for it
   send(job.proxy, packet_);
-  worker.finished();
   if (needs_successor(*report)) return worker.kill();
   idle_.push_back(index);
   assign_queued();
@@ -253,37 +273,41 @@ void Nursery::answer(const Job& job, Report report) {
   send(job.proxy, encode(report));
 }
 
-void Nursery::send(std::size_t index, std::string_view packet) {
-  Proxy& proxy = proxies_[index];
-  if (!proxy.socket) return;  // nobody waits any more
+void Nursery::send(std::size_t number, std::string_view packet) {
+  const auto found = proxies_.find(number);
+  if (found == proxies_.end()) return;  // nobody waits any more
+  Proxy& proxy = found->second;
   if (proxy.backlog.empty()) {
     const PacketStatus status = send_packet(proxy.socket.get(), packet);
     if (status == PacketStatus::ok) return;
-    if (status != PacketStatus::would_block) return drop(index, {});
-    watch(EPOLL_CTL_MOD, proxy.socket.get(), proxy.interest = EPOLLOUT, proxy_key | index);
+    if (status != PacketStatus::would_block) return drop(number, {});
+    watch(EPOLL_CTL_MOD, proxy.socket.get(), EPOLLOUT, proxy_key | number);
   }
   proxy.backlog.emplace_back(packet);
 }
 
-void Nursery::flush(Proxy& proxy, std::size_t index) {
+bool Nursery::flush(std::size_t number) {
+  const auto found = proxies_.find(number);
+  if (found == proxies_.end()) return false;
+  Proxy& proxy = found->second;
+  if (proxy.backlog.empty()) return true;
   while (!proxy.backlog.empty()) {
     const PacketStatus status = send_packet(proxy.socket.get(), proxy.backlog.front());
-    if (status == PacketStatus::would_block) return;
-    if (status != PacketStatus::ok) return drop(index, {});
+    if (status == PacketStatus::would_block) return false;
+    if (status != PacketStatus::ok) return drop(number, {}), false;
     proxy.backlog.pop_front();
   }
-  watch(EPOLL_CTL_MOD, proxy.socket.get(), proxy.interest = EPOLLIN, proxy_key | index);
+  watch(EPOLL_CTL_MOD, proxy.socket.get(), EPOLLIN, proxy_key | number);
+  return true;
 }
 
-void Nursery::drop(std::size_t index, std::string_view why) {
-  Proxy& proxy = proxies_[index];
-  if (!proxy.socket) return;
+void Nursery::drop(std::size_t number, std::string_view why) {
   if (!why.empty()) say("a connection of the proxy was dropped: {}", why);
   fd_.reset();
-  proxy.socket.reset();
-  proxy.backlog.clear();
-  --living_proxies_;
-  std::erase_if(queue_, [index](const Job& job) { return job.proxy == index; });
+  proxies_.erase(number);
+  std::erase_if(queue_, [number](const Job& job) { return job.proxy == number; });
+  for (std::size_t i = 0; i < workers_.size(); ++i)
+    if (workers_[i].state() == WorkerProcess::State::busy && jobs_[i].proxy == number) workers_[i].kill();
 }
 
 void Nursery::watch(int operation, int fd, std::uint32_t events, std::uint64_t key) {

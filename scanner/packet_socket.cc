@@ -35,11 +35,16 @@ void OwnedFd::reset(int fd) {
   fd_ = fd;
 }
 
-std::pair<OwnedFd, OwnedFd> make_packet_pair() {
+std::expected<std::pair<OwnedFd, OwnedFd>, int> try_packet_pair() {
   int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
-    throw std::system_error(errno, std::generic_category(), "socketpair");
-  return {OwnedFd(fds[0]), OwnedFd(fds[1])};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) return std::unexpected(errno);
+  return std::pair(OwnedFd(fds[0]), OwnedFd(fds[1]));
+}
+
+std::pair<OwnedFd, OwnedFd> make_packet_pair() {
+  auto pair = try_packet_pair();
+  if (!pair) throw std::system_error(pair.error(), std::generic_category(), "socketpair");
+  return std::move(*pair);
 }
 
 PacketStatus send_packet(int socket, std::string_view bytes, int fd) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <expected>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,7 +35,9 @@ class OwnedFd {
 
 enum class PacketStatus { ok, would_block, closed, malformed, failed };
 
-// Both ends non-blocking and close-on-exec. Throws std::system_error.
+// Both ends non-blocking and close-on-exec. The error is an errno.
+std::expected<std::pair<OwnedFd, OwnedFd>, int> try_packet_pair();
+// Throws std::system_error instead.
 std::pair<OwnedFd, OwnedFd> make_packet_pair();
 
 // Sends `bytes` (1..65536 octets) and, where fd >= 0, a duplicate of fd. closed = the peer is gone.

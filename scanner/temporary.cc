@@ -25,6 +25,14 @@ bool is_tmpfs(const std::string& directory) {
   return ::statfs(directory.c_str(), &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
+// No limit of our own holds there; what the file system gives us, others may use up.
+std::string shared_room(const std::string& directory) {
+  struct statfs status {};
+  if (::statfs(directory.c_str(), &status) != 0 || status.f_blocks == 0) return ", without a limit";
+  return fmt::format(", with {} MiB free and shared with others",
+                     std::uint64_t{status.f_bavail} * static_cast<std::uint64_t>(status.f_bsize) >> 20);
+}
+
 std::string prefix_for(std::uint32_t uid) { return fmt::format("gatepost-scanner.{}.", uid); }
 
 // A scanner that was killed could not remove its directory; the lock tells it from one in use.
@@ -63,16 +71,14 @@ std::expected<TemporaryPlace, std::string> TemporaryPlace::make(const std::strin
   if (gid == 0) gid = ::getegid();
   TemporaryPlace place;
   place.maker_ = ::getpid();
-  if (!directory.empty() && is_tmpfs(directory) && place.make_under(directory, uid, gid)) {
-    place.choice_ = fmt::format("temporary files are kept in memory, in {}", place.directory_);
-    return place;
-  }
   if (!directory.empty() && ::geteuid() == 0 && place.mount_over(directory, limit, uid, gid)) {
     place.choice_ = fmt::format("temporary files are kept in memory, in a private tmpfs of {} MiB", limit >> 20);
     return place;
   }
-  if (place.make_under(memory_directory, uid, gid)) {
-    place.choice_ = fmt::format("temporary files are kept in memory, in {}", place.directory_);
+  if ((!directory.empty() && is_tmpfs(directory) && place.make_under(directory, uid, gid)) ||
+      place.make_under(memory_directory, uid, gid)) {
+    place.choice_ =
+        fmt::format("temporary files are kept in memory, in {}{}", place.directory_, shared_room(place.directory_));
     return place;
   }
   if (!directory.empty() && place.make_under(directory, uid, gid)) {

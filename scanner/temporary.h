@@ -13,10 +13,10 @@ namespace scanner {
 // The place of all workers. Removed, with what lies in it, when it is destroyed (in the process that made it).
 class TemporaryPlace {
  public:
-  // As root: mounts a tmpfs of at most `limit` octets over `directory` in a mount namespace of our own. Where that is
-  // not possible: a new 0700 directory under `directory` when that is a tmpfs already, else under /dev/shm, else under
-  // `directory` (empty = only /dev/shm). It belongs to uid:gid (0 = ours). Call it while still privileged and
-  // single-threaded. The error is one sentence.
+  // As root: mounts a tmpfs of at most `limit` octets over `directory`, whatever lies below, in a mount namespace of
+  // our own. Where that is not possible, without a limit of our own: a new 0700 directory under `directory` when that
+  // is a tmpfs already, else under /dev/shm, else under `directory` (empty = only /dev/shm). It belongs to uid:gid (0 =
+  // ours). Call it while still privileged and single-threaded. The error is one sentence.
   static std::expected<TemporaryPlace, std::string> make(const std::string& directory, std::uint64_t limit,
                                                          std::uint32_t uid, std::uint32_t gid);
   TemporaryPlace(TemporaryPlace&&) = default;

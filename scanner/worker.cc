@@ -131,6 +131,11 @@ void Worker::scan(const Request& request, int fd) {
 }
 
 void Worker::scan_content(const Request& request, int fd) {
+  if (request.size > file_size_limit(settings_)) {
+    report_.findings.push_back(
+        {Outcome::unscannable, Unscannable::size, Failure::none, settings_.name, "message larger than max_file_size"});
+    return;
+  }
   if (request.kind == Request::Kind::scan_inline) message_.view(request.octets);
   else if (!message_.open(fd, request.prefix + request.size))
     return fail(Failure::storage, "the message's file has not the announced length or cannot be read");

@@ -16,6 +16,7 @@
 #include "proxy/admin/embedded.h"
 #include "proxy/admin/escape.h"
 #include "proxy/admin/private_scanner.h"
+#include "proxy/io/write_file.h"
 #include "proxy/supervisor/scanner_program.h"
 
 namespace admin {
@@ -45,21 +46,12 @@ OwnedFd unnamed_file(off_t expected) {
   return OwnedFd(::open(temporary_root().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
 }
 
-bool write_all(int file, std::string_view octets) {
-  while (!octets.empty()) {
-    const ssize_t n = ::write(file, octets.data(), octets.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    octets.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
 std::unexpected<std::string> trouble(std::string_view what) {
   return std::unexpected(fmt::format("{}: {}", what, std::strerror(errno)));
 }
 
-std::expected<Presented, std::string> present(const std::string& name) {
+// Of a file longer than `most` octets no more is read than shows that: it would not be scanned.
+std::expected<Presented, std::string> present(const std::string& name, std::uint64_t most) {
   const OwnedFd from(name == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
                                  : ::open(name.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
@@ -67,16 +59,17 @@ std::expected<Presented, std::string> present(const std::string& name) {
   if (S_ISDIR(status.st_mode)) return std::unexpected("is a directory");
   Presented out;
   out.file = unnamed_file(S_ISREG(status.st_mode) ? status.st_size : 0);
-  if (!out.file || !write_all(out.file.get(), scanner::synthetic_prefix)) return trouble("no room for a copy");
+  if (!out.file || !io::write_file(out.file.get(), scanner::synthetic_prefix)) return trouble("no room for a copy");
   static char space[1 << 16];
-  for (;;) {
+  while (out.size <= most) {
     const ssize_t n = ::read(from.get(), space, sizeof space);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return trouble("cannot read");
-    if (n == 0) return out;
-    if (!write_all(out.file.get(), {space, static_cast<std::size_t>(n)})) return trouble("no room for a copy");
+    if (n == 0) break;
+    if (!io::write_file(out.file.get(), {space, static_cast<std::size_t>(n)})) return trouble("no room for a copy");
     out.size += static_cast<std::uint64_t>(n);
   }
+  return out;
 }
 
 // The word for the outcome: clean, infected(NAME), unscannable(encrypted), error(crashed: detail).
@@ -115,8 +108,8 @@ int status_of(const scanner::Report& report) {
   }
 }
 
-int scan_one(PrivateScanner& with, const std::string& name, bool json) {
-  auto content = present(name);
+int scan_one(PrivateScanner& with, const std::string& name, std::uint64_t most, bool json) {
+  auto content = present(name, most);
   scanner::Report report = content ? with.scan(content->file.get(), content->size, limit_ms)
                                    : scanner::failed(0, scanner::Failure::storage, content.error());
   std::string shown;
@@ -200,7 +193,7 @@ int scan_command(const Arguments& arguments) {
   int worst = EX_OK;
   bool found = false;
   for (const std::string& name : arguments.files) {
-    const int status = scan_one(*with, name, arguments.json);
+    const int status = scan_one(*with, name, file_size_limit(*settings), arguments.json);
     found = found || status == exit_found;
     worst = std::max(worst, status == EX_IOERR ? exit_other : status);
   }

@@ -263,6 +263,12 @@ class Gatepost:
             return None
         return wait_until(find, f"a summary line with {wanted}; the log:\n" + self.log.tail())
 
+    def sessions(self):
+        """Connections to the listener that gatepost has not closed: ESTABLISHED or CLOSE_WAIT in proc(5)."""
+        with open("/proc/net/tcp") as table:
+            rows = [line.split() for line in table.readlines()[1:]]
+        return sum(int(row[1].rsplit(":", 1)[1], 16) == self.port and row[3] in ("01", "08") for row in rows)
+
     def child(self, name):
         """Process id of the proxy, keeper or scanner; needs root (see role_of)."""
         def find():

@@ -66,12 +66,14 @@ class Downstream:
     dropped without a reply) or return a reply of its own.
     """
 
-    def __init__(self, on_data=None):
+    def __init__(self, on_data=None, at=("127.0.0.1", 0)):
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
+        self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
+        self._counting = threading.Lock()
         self.on_data = on_data or (lambda message: None)
         self.arrived = threading.Event()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
+        self._socket = socket.create_server(at, backlog=1024)
+        self.address = "%s:%d" % self._socket.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
@@ -94,6 +96,15 @@ class Downstream:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
+        with self._counting:
+            self.opened += 1
+        try:
+            self._speak(connection)
+        finally:
+            with self._counting:
+                self.closed += 1
+
+    def _speak(self, connection):
         with connection, contextlib.suppress(OSError):
             connection.settimeout(300)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,6 +124,8 @@ class Downstream:
                     answer(b"221 2.0.0 Bye")
                     return
                 elif verb == b"DATA":
+                    with self._counting:
+                        self.data_commands += 1
                     answer(b"354 go on")
                     message = (sender, recipients, self._content(lines))
                     if message[2] is None:

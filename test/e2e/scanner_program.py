@@ -165,14 +165,26 @@ class Scanner:
         assert report.id == 1
         return report
 
+    @property
+    def place(self):
+        """Its temporary place as the scanner sees it: as root that is a tmpfs of its own over the directory."""
+        lives = self.process.poll() is None
+        return f"/proc/{self.process.pid}/root{self.directory}" if lives and os.geteuid() == 0 else self.directory
+
     def leftovers(self):
-        """Everything but directories that the scanner keeps for its workers."""
-        found = []
-        for parent, directories, files in os.walk(self.directory):
-            depth = os.path.relpath(parent, self.directory).count(os.sep) + (parent != self.directory)
-            found += [os.path.join(parent, name) for name in files]
-            found += [os.path.join(parent, name) for name in directories if depth >= 2]
+        """Every file in there, and every directory but the workers' own and the one around them."""
+        place, found = self.place, []
+        assert os.path.isdir(place)
+        for parent, directories, files in os.walk(place):
+            inside = "/worker-" in parent[len(place):]
+            found += [os.path.join(parent, name) for name in files + (directories if inside else [])]
         return found
+
+    def said(self):
+        """What it has said on stderr so far, at least one piece."""
+        if not select.select([self.process.stderr], [], [], 20)[0]:
+            raise AssertionError("the scanner says nothing")
+        return os.read(self.process.stderr.fileno(), 65536).decode()
 
     def workers(self):
         """Process ids of all workers that live."""

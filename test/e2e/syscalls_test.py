@@ -1,49 +1,17 @@
 #!/usr/bin/env python3
 """What the kernel sees of the proxy: its loops make no call that waits for a disk, and interrupted or partial calls change
 nothing (T:F4). Watched by strace."""
-import os
 import re
-import select
-import subprocess
 import unittest
 
 from common import IS_ROOT, Gatepost, Place, config_for, maildir_files, wait_until
-from peers import PATIENCE
 from scanner_mails import EICAR, mail
+from traced import Traced
 
 # What waits for storage, or for other programs.
 FORBIDDEN = ("fsync", "fdatasync", "syncfs", "sync_file_range", "sync", "rename", "renameat2", "link", "linkat", "mkdir",
              "unlink", "execve", "wait4")
 BODY = b"".join(b"line %06d of a message that does not stay in memory\r\n" % number for number in range(12000))
-
-
-class Traced:
-    """strace on all threads of a process; `report` holds its lines afterwards."""
-
-    def __init__(self, pid, file, *expressions):
-        self.file = file
-        arguments = [item for expression in expressions for item in ("-e", expression)]
-        self.process = subprocess.Popen(["strace", "-f", "-p", str(pid), "-o", file, *arguments], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        threads = len(os.listdir(f"/proc/{pid}/task"))
-        said = b""
-        while not re.search(rb"attached with %d threads|attached\n" % threads, said):
-            if not select.select([self.process.stderr], [], [], PATIENCE)[0]:
-                raise AssertionError(f"strace does not attach: {said!r}")
-            piece = os.read(self.process.stderr.fileno(), 4096)
-            if not piece:
-                raise AssertionError(f"strace ended: {said!r}")
-            said += piece
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        self.process.stderr.close()
-        with open(self.file) as lines:
-            self.report = lines.read()
 
 
 @unittest.skipUnless(IS_ROOT, "needs root to trace the processes")

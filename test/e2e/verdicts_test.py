@@ -4,7 +4,7 @@ import unittest
 
 from common import Gatepost, Place, config_for, maildir_files, wait_until
 from peers import Downstream
-from scanner_mails import EICAR, encrypted_zip, mail, nested_messages
+from scanner_mails import EICAR, encrypted_pdf, encrypted_zip, mail, nested_messages, nested_zip
 
 
 class Verdicts(unittest.TestCase):
@@ -42,6 +42,32 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.answer(gatepost, nested_messages(mail(text=EICAR + b"\r\n"), 40))[0], 550)
         infected = mail((b"secret.zip", encrypted_zip("a.txt", b"hidden")), text=EICAR + b"\r\n")
         self.assertEqual(self.answer(gatepost, infected)[0], 550)
+
+    def test_encrypted_document(self):
+        """As an archive; one that everybody can open without being asked for a password is looked into."""
+        locked = mail((b"secret.pdf", encrypted_pdf(b"BT (hidden) Tj ET")))
+        gatepost = self.gatepost(defaults={"unscannable": {"encrypted": "relay"}})
+        self.assertEqual(self.answer(gatepost, locked)[0], 250)
+        [stored] = maildir_files(self.place / "mail").values()
+        self.assertIn(b"X-Gatepost-Verdict: unscannable (encrypted)\n", stored)
+        self.assertEqual(self.answer(gatepost, mail((b"open.pdf", encrypted_pdf(EICAR, b""))))[0], 550)
+        self.assertEqual(len(maildir_files(self.place / "mail")), 1)
+        other = Place()
+        self.addCleanup(other.remove)
+        strict = self.enterContext(Gatepost(other, config_for(other)))
+        code, text = self.answer(strict, locked)
+        self.assertEqual((code, text[4:9]), (550, b"5.7.1"))
+        self.assertIn(b"(encrypted)", text)
+        self.assertEqual(strict.summary(action="refuse")["status"], "UNSCANNABLE:encrypted")
+
+    def test_too_deep(self):
+        gatepost = self.gatepost()
+        for content in (nested_messages(mail((b"e.com", EICAR)), 20), mail((b"deep.zip", nested_zip(b"hello", 20)))):
+            code, text = self.answer(gatepost, content)
+            self.assertEqual((code, text[4:9]), (550, b"5.7.1"), text)
+            self.assertIn(b"(recursion)", text)
+        self.assertEqual(maildir_files(self.place / "mail"), {})
+        self.assertEqual(gatepost.summary(action="refuse")["status"], "UNSCANNABLE:recursion")
 
     def test_more_sessions_than_allowed(self):
         downstream = self.enterContext(Downstream())
