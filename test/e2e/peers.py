@@ -2,6 +2,7 @@
 import contextlib
 import os
 import socket
+import ssl
 import threading
 
 SANITIZED = os.environ.get("GATEPOST_SANITIZED") == "1"
@@ -63,10 +64,13 @@ class Downstream:
     """A mail server of the test's own: takes everything, keeps what it took, and misbehaves when told.
 
     `on_data` is called with each message before its reply and may wait, raise ConnectionAbortedError (the connection is
-    dropped without a reply) or return a reply of its own.
+    dropped without a reply) or return a reply of its own. `tls`, an ssl.SSLContext, offers STARTTLS; `starttls` is what
+    it answers (220: it means it).
     """
 
-    def __init__(self, on_data=None, at=("127.0.0.1", 0)):
+    def __init__(self, on_data=None, at=("127.0.0.1", 0), tls=None, starttls=b"220 2.0.0 Ready"):
+        self.tls, self.starttls = tls, starttls
+        self.secured = 0  # connections with TLS
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
         self._counting = threading.Lock()
@@ -105,43 +109,55 @@ class Downstream:
                 self.closed += 1
 
     def _speak(self, connection):
-        with connection, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
             connection.settimeout(300)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            lines = connection.makefile("rb")
+            connection.sendall(b"220 next.example ESMTP\r\n")
+            self._dialogue(connection, stack)
 
-            def answer(text):
-                connection.sendall(text + b"\r\n")
+    def _dialogue(self, connection, stack):
+        lines = connection.makefile("rb")
 
-            answer(b"220 next.example ESMTP")
-            sender, recipients = b"", []
-            for line in lines:
-                verb = line[:4].upper()
-                if verb == b"EHLO":
-                    answer(b"250-next.example\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
-                           b"250-DSN\r\n250 ENHANCEDSTATUSCODES")
-                elif verb == b"QUIT":
-                    answer(b"221 2.0.0 Bye")
+        def answer(text):
+            connection.sendall(text + b"\r\n")
+
+        sender, recipients = b"", []
+        for line in lines:
+            verb = line[:4].upper()
+            if verb == b"EHLO":
+                offer = b"250-STARTTLS\r\n" if self.tls and not isinstance(connection, ssl.SSLSocket) else b""
+                answer(b"250-next.example\r\n" + offer + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+                       b"250-DSN\r\n250 ENHANCEDSTATUSCODES")
+            elif verb == b"STAR":
+                answer(self.starttls)
+                if self.starttls.startswith(b"220"):
+                    lines.detach()
+                    connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
+                    self.secured += 1
+                    return self._dialogue(connection, stack)
+            elif verb == b"QUIT":
+                answer(b"221 2.0.0 Bye")
+                return
+            elif verb == b"DATA":
+                with self._counting:
+                    self.data_commands += 1
+                answer(b"354 go on")
+                message = (sender, recipients, self._content(lines))
+                if message[2] is None:
                     return
-                elif verb == b"DATA":
-                    with self._counting:
-                        self.data_commands += 1
-                    answer(b"354 go on")
-                    message = (sender, recipients, self._content(lines))
-                    if message[2] is None:
-                        return
-                    self.messages.append(message)
-                    self.arrived.set()
-                    answer(self.on_data(message) or b"250 2.0.0 taken")
+                self.messages.append(message)
+                self.arrived.set()
+                answer(self.on_data(message) or b"250 2.0.0 taken")
+                sender, recipients = b"", []
+            else:
+                if verb == b"MAIL":
+                    sender, recipients = line.strip(), []
+                elif verb == b"RCPT":
+                    recipients.append(line.strip())
+                elif verb == b"RSET":
                     sender, recipients = b"", []
-                else:
-                    if verb == b"MAIL":
-                        sender, recipients = line.strip(), []
-                    elif verb == b"RCPT":
-                        recipients.append(line.strip())
-                    elif verb == b"RSET":
-                        sender, recipients = b"", []
-                    answer(b"250 2.0.0 Ok")
+                answer(b"250 2.0.0 Ok")
 
     @staticmethod
     def _content(lines):

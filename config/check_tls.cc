@@ -1,0 +1,70 @@
+#include "config/check.h"
+
+namespace config {
+namespace {
+
+class TlsChecker {
+ public:
+  TlsChecker(const Config& config, Problems& problems) : config_(config), problems_(problems) {}
+
+  void run() {
+    for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
+      at_ = "/listeners/" + std::to_string(i) + "/tls";
+      if (!problems_.failed(at_)) listener(config_.listeners[i].tls);
+    }
+    for (const auto& [name, downstream] : config_.downstreams) {
+      at_ = "/downstreams/" + escape_pointer(name) + "/tls";
+      if (!problems_.failed(at_)) one_downstream(downstream);
+    }
+  }
+
+ private:
+  void error(const char* key, const char* text) { problems_.error(at_ + key, text); }
+
+  void listener(const ListenerTls& tls) {
+    if (tls.mode == ListenerTlsMode::none) {
+      if (tls.required) error("/required", "cannot be kept with mode \"none\": nobody could send mail");
+      if (!tls.certificates.empty())
+        error("/mode", "is \"none\", so the certificates are of no use; say \"starttls\" or \"implicit\"");
+      return;
+    }
+    if (tls.certificates.empty()) error("/certificates", "missing: TLS needs at least one certificate with its key");
+    if (tls.client_certificates != ClientCertificates::none && !tls.client_ca)
+      error("/client_ca", "missing: without it no client's certificate can be verified");
+    if (tls.client_certificates == ClientCertificates::none && tls.client_ca)
+      error("/client_ca", "is of no use while client_certificates is \"none\"");
+  }
+
+  void one_downstream(const Downstream& downstream) {
+    const DownstreamTls& tls = downstream.tls;
+    if (tls.certificate.has_value() != tls.key.has_value())
+      error(tls.key ? "/certificate" : "/key", "missing: certificate and key go together");
+    if (tls.mode == DownstreamTlsMode::none) {
+      if (tls.implicit) error("/implicit", "cannot be with mode \"none\"");
+    } else if (downstream.path) {
+      error("/mode", "belongs to a downstream with servers: a maildir speaks no TLS");
+    }
+    if (tls.implicit && tls.mode == DownstreamTlsMode::opportunistic)
+      error("/implicit", "leaves nothing to be opportunistic about; say \"required\" or \"verified\"");
+    if (tls.mode != DownstreamTlsMode::verified && (tls.ca || !tls.fingerprints.empty()))
+      error("/mode", "must be \"verified\" for ca and fingerprints to be looked at");
+    if (tls.ca && !tls.fingerprints.empty()) error("/ca", "is of no use beside fingerprints: one of these must match");
+  }
+
+  const Config& config_;
+  Problems& problems_;
+  std::string at_;
+};
+
+}  // namespace
+
+void check_tls(const Config& config, const Surroundings& machine, Problems& problems) {
+  TlsChecker(config, problems).run();
+  if (problems.any() || !machine.tls) return;  // certificates are read only for a config that is right otherwise
+  for (const Finding& finding : machine.tls(config)) {
+    if (finding.warning) problems.warning(finding.pointer, finding.text);
+    else problems.error(finding.pointer, finding.text);
+  }
+}
+
+}  // namespace config

@@ -1,0 +1,77 @@
+// TLS on the client's leg: from the first octet (RFC 8314) or by STARTTLS (RFC 3207).
+#include <algorithm>
+#include <array>
+
+#include "proxy/io/tls_contexts.h"
+#include "proxy/session/smtp_session.h"
+
+namespace session {
+
+using io::Task;
+using protocol::Reply;
+namespace reply = protocol::reply;
+
+namespace {
+
+std::shared_ptr<const io::TlsServerContext> context_of(const Services& services, const config::Listener& listener) {
+  const std::vector<config::Listener>& all = services.config->listeners;
+  const auto index = static_cast<std::size_t>(&listener - all.data());
+  return services.tls && index < services.tls->listeners.size() ? services.tls->listeners[index] : nullptr;
+}
+
+}  // namespace
+
+bool SmtpSession::offers_starttls() const {
+  return listener_.tls.mode == config::ListenerTlsMode::starttls && !facts_.tls && context_of(services_, listener_);
+}
+
+// RFC 3207 section 4: what a client may say before TLS where that is required.
+bool SmtpSession::needs_tls(protocol::Verb verb) const {
+  using protocol::Verb;
+  constexpr std::array harmless{Verb::ehlo, Verb::helo, Verb::lhlo, Verb::starttls, Verb::noop, Verb::quit, Verb::rset};
+  return listener_.tls.required && !facts_.tls && std::ranges::find(harmless, verb) == harmless.end();
+}
+
+// True when the leg is encrypted now; otherwise nobody is there to be answered.
+Task<bool> SmtpSession::secure() {
+  const auto context = context_of(services_, listener_);
+  if (!context) {
+    note(admin::Level::error, "tls_failed", "this listener has no certificate now");
+    co_return false;
+  }
+  auto shaken = co_await client_->start_tls(context, scope_.now() + listener_.handshake_timeout);
+  if (!shaken) note(admin::Level::info, "tls_failed", shaken.error().text);
+  else facts_.tls = std::move(*shaken);
+  co_return facts_.tls.has_value();
+}
+
+Task<> SmtpSession::on_starttls(const protocol::Command& command) {
+  co_await settle();
+  if (ending_) co_return;
+  if (std::optional<Reply> refusal = refuse_argument(command)) co_return own(std::move(*refusal));
+  // The downstream connection is the user's already; the session behind the handshake would begin as nobody's.
+  if (facts_.authenticated) co_return own(reply::bad_sequence("Already authenticated"));
+  client_->take_input();
+  if (client_->has_unread()) {
+    // Taken for commands inside TLS, these would be somebody else's words (T:B1).
+    note(admin::Level::warning, "spoke_before_tls");
+    co_return end_with(reply::make(554, "5.5.1", "Protocol error: you must wait for the reply to STARTTLS"));
+  }
+  client_->queue(reply::make(220, "2.0.0", "Ready to start TLS"));
+  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  ending_ = !told;
+  if (!told) co_return;
+  const bool secured = co_await secure();
+  ending_ = !secured;
+  if (!secured) co_return;
+  // RFC 3207 4.2: nothing that was said before counts.
+  if (transaction_) end_transaction(End::reset);
+  facts_.helo.clear();
+  facts_.esmtp = false;
+  offered_ = protocol::Capabilities();
+  greeted_ = false;
+  state_ = actual_state();
+  downstream_->client_changed(ClientChange::secured);
+}
+
+}  // namespace session
