@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "proxy/io/write_file.h"
 
 namespace io {
 namespace {
@@ -18,18 +19,8 @@ SpoolError from_errno(int error) {
   return error == ENOSPC || error == EDQUOT || error == EFBIG ? SpoolError::full : SpoolError::failed;
 }
 
-std::expected<void, SpoolError> write_fully(int fd, std::string_view a, std::string_view b = {}) {
-  while (!a.empty() || !b.empty()) {
-    const iovec parts[2] = {{const_cast<char*>(a.data()), a.size()}, {const_cast<char*>(b.data()), b.size()}};
-    const ssize_t written = ::writev(fd, parts, 2);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return std::unexpected(from_errno(errno));
-    }
-    const auto from_a = std::min(a.size(), static_cast<std::size_t>(written));
-    a.remove_prefix(from_a);
-    b.remove_prefix(static_cast<std::size_t>(written) - from_a);
-  }
+std::expected<void, SpoolError> write(int fd, std::string_view first, std::string_view second = {}) {
+  if (!write_file(fd, first, second)) return std::unexpected(from_errno(errno));
   return {};
 }
 
@@ -73,19 +64,20 @@ std::expected<void, SpoolError> Spool::commit() {
 }
 
 std::expected<void, SpoolError> Spool::write_pending() {
-  auto written = write_fully(file_.get(), pending_);
+  auto written = write(file_.get(), pending_);
   pending_.clear();
   hashed_ = 0;
   return written;
 }
 
 std::expected<void, SpoolError> Spool::move_to_file() {
+  hashing_.reset(XXH3_createState());
+  if (!hashing_) return std::unexpected(SpoolError::failed);
   file_.reset(::open(space_.directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600));
   if (!file_) return std::unexpected(from_errno(errno));
-  hashing_.reset(XXH3_createState());
   XXH3_128bits_reset(hashing_.get());
   XXH3_128bits_update(hashing_.get(), pending_.data(), pending_.size());
-  const auto written = write_fully(file_.get(), space_.prefix_, pending_);
+  const auto written = write(file_.get(), space_.prefix_, pending_);
   std::string().swap(pending_);
   pending_.reserve(write_at + 65536);
   hashed_ = 0;
@@ -110,7 +102,7 @@ std::array<std::uint64_t, 2> Spool::hash() const {
 std::expected<void, SpoolError> Spool::make_memfd() {
   shared_.reset(::memfd_create("gatepost-message", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!shared_) return std::unexpected(from_errno(errno));
-  if (auto written = write_fully(shared_.get(), space_.prefix_, pending_); !written) return written;
+  if (auto written = write(shared_.get(), space_.prefix_, pending_); !written) return written;
   if (::fcntl(shared_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
     return std::unexpected(SpoolError::failed);
   return {};

@@ -9,8 +9,10 @@ using scanner::Report;
 
 class ChannelScanClient::Job final : public ScanJob {
  public:
-  Job(ChannelScanClient& client, std::unique_ptr<io::Channel::Call> call) : client_(client), call_(std::move(call)) {}
-  explicit Job(ChannelScanClient& client, Report failed) : client_(client), report_(std::move(failed)) {}
+  Job(ChannelScanClient& client, std::unique_ptr<io::Channel::Call> call)
+      : client_(client), packets_at_start_(client.packets_), call_(std::move(call)) {}
+  Job(ChannelScanClient& client, Report failed)
+      : client_(client), packets_at_start_(client.packets_), report_(std::move(failed)) {}
   ~Job() override {
     if (!call_ || call_->finished()) return;
     scanner::Request cancel;
@@ -32,9 +34,13 @@ class ChannelScanClient::Job final : public ScanJob {
     return report_;
   }
   io::Signal& done() override { return call_ ? call_->answered : never_; }
+  void overdue() override {
+    if (client_.packets_ == packets_at_start_) client_.silent_();
+  }
 
  private:
   ChannelScanClient& client_;
+  std::uint64_t packets_at_start_;
   std::unique_ptr<io::Channel::Call> call_;
   std::optional<Report> report_;
   io::Signal never_;
@@ -55,7 +61,8 @@ ChannelScanClient::ChannelScanClient(io::EventLoop& loop, std::string engine, st
             if (!scanner::is_hello(packet)) return;
             greeted_ = true;
             greeted();
-          }),
+          },
+          [this] { silent_(); }),
       engine_(std::move(engine)),
       silent_(std::move(silent)) {}
 
@@ -73,8 +80,8 @@ std::unique_ptr<ScanJob> ChannelScanClient::start(io::Spool& spool, io::Duration
   const auto failed = [this, &request](Failure failure, std::string_view detail) {
     return std::make_unique<Job>(*this, scanner::failed(request.id, failure, detail));
   };
+  if (!channel_.attached()) silent_();
   if (!channel_.attached() || !greeted_) return failed(Failure::not_ready, "the scanner is not running yet");
-  packets_at_start_ = packets_;
   if (spool.in_memory() && request.prefix + request.size <= scanner::max_inline) {
     auto call = channel_.call(request.id, encode_inline(request, spool.prefix(), spool.memory()), -1);
     if (!call->lost()) return std::make_unique<Job>(*this, std::move(call));
@@ -85,10 +92,6 @@ std::unique_ptr<ScanJob> ChannelScanClient::start(io::Spool& spool, io::Duration
   auto call = channel_.call(request.id, encode(request), *fd);
   if (call->lost() && channel_.last_send_was_full()) return failed(Failure::busy, "the scanner's queue is full");
   return std::make_unique<Job>(*this, std::move(call));
-}
-
-void ChannelScanClient::overdue() {
-  if (packets_ == packets_at_start_) silent_();
 }
 
 }  // namespace judge

@@ -24,11 +24,15 @@ struct Work {
   }
 };
 
-std::optional<Failure> sync_directory(const std::string& path) {
+std::optional<Failure> sync_directory(const std::string& path, DirectorySyncs& syncs) {
   const scanner::OwnedFd directory(
       uninterrupted([&path] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  if (!directory) return failure(errno, "open", path);
+  if (!directory) {
+    if (errno == ENOENT) syncs.gone(path);
+    return failure(errno, "open", path);
+  }
   if (uninterrupted([&directory] { return ::fsync(directory.get()); }) != 0) return failure(errno, "fsync", path);
+  syncs.synced(path);
   return std::nullopt;
 }
 
@@ -51,15 +55,15 @@ void each_copy(std::vector<Work>& works, Step step) {
       }
 }
 
-// Each distinct directory once. What succeeds leaves `unsynced`.
-void sync_directories(std::vector<Work>& works, std::set<std::string>& unsynced) {
+// Each distinct directory once.
+void sync_directories(std::vector<Work>& works, DirectorySyncs& syncs, const std::function<void()>& between) {
   std::map<std::string, std::optional<Failure>> synced;
   for (const Work& work : works)
     if (!work.failed)
       for (const std::string& path : work.directories) synced.try_emplace(path);
   for (auto& [path, failed] : synced) {
-    failed = sync_directory(path);
-    if (!failed) unsynced.erase(path);
+    failed = sync_directory(path, syncs);
+    between();
   }
   for (Work& work : works) {
     for (const std::string& path : work.directories)
@@ -80,7 +84,7 @@ class Batch {
     for (const Recipient& recipient : request.recipients) {
       const auto mailbox = expand(request.path, recipient);
       if (!mailbox) return std::unexpected(mailbox.error());
-      if (auto ready = make_ready(*mailbox, request.create, committer_.unsynced_); !ready) return ready;
+      if (auto ready = make_ready(*mailbox, request.create, committer_.syncs_); !ready) return ready;
       committer_.sweep_once(*mailbox);
       const auto fields = top_fields(request, recipient, now_);
       if (!fields) return std::unexpected(fields.error());
@@ -88,10 +92,10 @@ class Batch {
           Copy::write(*mailbox, committer_.names_, *fields, {work.job.content.get(), request.prefix, request.size});
       if (!copy) return std::unexpected(copy.error());
       work.directories.insert(copy->directory());
+      // Made by this job, or by an earlier one that then failed: whoever lies below needs them all.
+      work.directories.merge(committer_.syncs_.pending_above(*mailbox));
       work.copies.push_back(std::move(*copy));
     }
-    // Made by this job, or by an earlier one that then failed: whoever lies below needs them all.
-    work.directories.insert(committer_.unsynced_.begin(), committer_.unsynced_.end());
     return {};
   }
 
@@ -105,7 +109,7 @@ void Committer::sweep_once(const std::string& mailbox) {
   if (swept_.insert(mailbox).second) sweep_tmp(mailbox, ::time(nullptr));
 }
 
-std::vector<Answer> Committer::deliver(const std::vector<Job>& jobs) {
+std::vector<Answer> Committer::deliver(const std::vector<Job>& jobs, const std::function<void()>& between) {
   Batch batch(*this, ::time(nullptr));
   std::vector<Work> works;
   works.reserve(jobs.size());
@@ -113,9 +117,13 @@ std::vector<Answer> Committer::deliver(const std::vector<Job>& jobs) {
     Work& work = works.emplace_back(job);
     if (auto written = batch.write(work); !written) work.fail(std::move(written.error()));
   }
-  each_copy(works, [](Work&, Copy& copy) { return copy.sync(); });
+  each_copy(works, [&between](Work&, Copy& copy) {
+    auto synced = copy.sync();
+    between();
+    return synced;
+  });
   each_copy(works, [](Work&, Copy& copy) { return copy.publish(); });
-  sync_directories(works, unsynced_);
+  sync_directories(works, syncs_, between);
   std::vector<Answer> answers;
   answers.reserve(works.size());
   for (const Work& work : works) answers.push_back(answer(work));

@@ -1,6 +1,7 @@
 // Group commit: all jobs of a batch are written, fsynced, renamed and their directories fsynced once, then answered.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,16 +23,16 @@ class Committer {
   explicit Committer(std::string_view host) : names_(host) {}
 
   // One answer per job, in their order. A job is kept whole or not at all: when one copy fails, the job's other copies
-  // are taken away before the answer.
-  std::vector<Answer> deliver(const std::vector<Job>& jobs);
+  // are taken away before the answer. `between` is called after each fsync, which may take long.
+  std::vector<Answer> deliver(const std::vector<Job>& jobs, const std::function<void()>& between);
 
   static Answer look_up(const Request& request);
 
  private:
   void sweep_once(const std::string& mailbox);
   UniqueNames names_;
-  std::set<std::string> swept_;     // mailboxes whose tmp/ was looked at since the start (or since the set was full)
-  std::set<std::string> unsynced_;  // directories with new entries, until their fsync succeeds
+  std::set<std::string> swept_;  // mailboxes whose tmp/ was looked at since the start (or since the set was full)
+  DirectorySyncs syncs_;
   friend class Batch;
 };
 

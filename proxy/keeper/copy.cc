@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <array>
 
+#include "protocol/date.h"
+#include "proxy/io/write_file.h"
+
 namespace keeper {
 namespace {
 
@@ -16,17 +19,6 @@ constexpr std::size_t piece = 64u << 10;
 bool has_controls(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
-// RFC 5322, section 3.3; own names, because strftime's follow the locale.
-std::string date(std::time_t now) {
-  static constexpr const char* days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  return fmt::format("{}, {} {} {:04} {:02}:{:02}:{:02} +0000", days[utc.tm_wday % 7], utc.tm_mday,
-                     months[utc.tm_mon % 12], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
 
 // Takes the CR out of each CRLF; a CR at the end of a piece waits for the next one.
@@ -50,16 +42,6 @@ class LineEnds {
   bool cr_waits_ = false;
 };
 
-bool write_all(int file, std::string_view octets) {
-  while (!octets.empty()) {
-    const ssize_t n = ::write(file, octets.data(), octets.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    octets.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
 ssize_t read_at(int fd, char* space, std::size_t count, std::uint64_t offset) {
   for (;;) {
     const ssize_t n = ::pread(fd, space, count, static_cast<off_t>(offset));
@@ -80,10 +62,10 @@ std::expected<std::uint64_t, Failure> copy_content(int file, const Content& cont
     if (n == 0) return std::unexpected(Failure{Answer::Status::failed, "the content is shorter than promised"});
     done += static_cast<std::uint64_t>(n);
     line_ends.convert({space.data(), static_cast<std::size_t>(n)}, out);
-    if (!write_all(file, out)) return std::unexpected(failure(errno, "write", path));
+    if (!io::write_file(file, out)) return std::unexpected(failure(errno, "write", path));
     written += out.size();
   }
-  if (!write_all(file, line_ends.rest())) return std::unexpected(failure(errno, "write", path));
+  if (!io::write_file(file, line_ends.rest())) return std::unexpected(failure(errno, "write", path));
   return written + line_ends.rest().size();
 }
 
@@ -105,7 +87,8 @@ std::expected<std::string, Failure> top_fields(const Request& request, const Rec
   std::string received = with_lf(request.received);
   while (!received.empty() && (received.back() == '\n' || received.back() == ';' || received.back() == ' '))
     received.pop_back();
-  if (!received.empty()) fields += fmt::format("{}\n\tfor <{}>; {}\n", received, recipient.forward_path, date(now));
+  if (!received.empty())
+    fields += fmt::format("{}\n\tfor <{}>; {}\n", received, recipient.forward_path, protocol::format_date(now));
   return fields;
 }
 
@@ -130,7 +113,7 @@ std::expected<Copy, Failure> Copy::write(const std::string& mailbox, UniqueNames
       [&path] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600); }));
   if (!copy.file_) return std::unexpected(failure(errno, "open", path));
   copy.path_ = path;
-  if (!write_all(copy.file_.get(), fields)) return std::unexpected(failure(errno, "write", path));
+  if (!io::write_file(copy.file_.get(), fields)) return std::unexpected(failure(errno, "write", path));
   const auto written = copy_content(copy.file_.get(), content, path);
   if (!written) return std::unexpected(written.error());
   copy.octets_ = fields.size() + *written;

@@ -17,6 +17,7 @@ constexpr std::size_t max_name = 200;            // octets of a local part or do
 constexpr std::size_t max_component = 255;       // NAME_MAX
 constexpr std::size_t max_path = 4000;           // PATH_MAX less what a message's name needs
 constexpr std::int64_t stale_after = 36 * 3600;  // seconds
+constexpr std::size_t max_remembered = 10'000;   // directories
 
 bool safe_name(std::string_view name) {
   if (name.empty() || name.size() > max_name || name.front() == '.' || name.find("..") != std::string_view::npos)
@@ -56,22 +57,23 @@ bool is_directory(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-std::expected<void, Failure> make_directory(const std::string& path, std::set<std::string>& changed) {
+std::expected<void, Failure> make_directory(const std::string& path, DirectorySyncs& syncs) {
   if (::mkdir(path.c_str(), 0700) == 0) {
-    changed.insert(parent_of(path));
+    syncs.made_entry(parent_of(path));
     return {};
   }
-  if (errno == EEXIST) return {};
-  return std::unexpected(failure(errno, "mkdir", path));
+  if (errno != EEXIST) return std::unexpected(failure(errno, "mkdir", path));
+  syncs.found_entry(parent_of(path));
+  return {};
 }
 
-std::expected<void, Failure> make_path(const std::string& path, std::set<std::string>& changed) {
+std::expected<void, Failure> make_path(const std::string& path, DirectorySyncs& syncs) {
   for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
     const std::string part = path.substr(0, end);
-    if (is_directory(part)) continue;  // perhaps on a read-only file system, where mkdir would not say EEXIST
-    if (auto made = make_directory(part, changed); !made) return made;
+    if (is_directory(part)) syncs.found_entry(parent_of(part));  // perhaps where mkdir would not say EEXIST, but EROFS
+    else if (auto made = make_directory(part, syncs); !made) return made;
   }
-  return make_directory(path, changed);
+  return make_directory(path, syncs);
 }
 
 }  // namespace
@@ -116,13 +118,32 @@ std::expected<void, Failure> look_up(const std::string& mailbox, bool create) {
   return std::unexpected(Failure{Answer::Status::no_mailbox, "no mailbox " + mailbox});
 }
 
-std::expected<void, Failure> make_ready(const std::string& mailbox, bool create, std::set<std::string>& changed) {
+void DirectorySyncs::found_entry(const std::string& directory) {
+  if (synced_.contains(directory)) return;
+  // Where we may not write, no keeper before us has made anything.
+  if (::faccessat(AT_FDCWD, directory.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0) pending_.insert(directory);
+}
+
+void DirectorySyncs::synced(const std::string& directory) {
+  if (pending_.erase(directory) == 0) return;
+  if (synced_.size() >= max_remembered) synced_.clear();
+  synced_.insert(directory);
+}
+
+std::set<std::string> DirectorySyncs::pending_above(const std::string& mailbox) const {
+  std::set<std::string> out;
+  for (const std::string& directory : pending_)
+    if (directory == "/" || mailbox == directory || mailbox.starts_with(directory + "/")) out.insert(directory);
+  return out;
+}
+
+std::expected<void, Failure> make_ready(const std::string& mailbox, bool create, DirectorySyncs& syncs) {
   if (auto there = look_up(mailbox, create); !there) return there;
   if (create) {
-    if (auto made = make_path(mailbox, changed); !made) return made;
+    if (auto made = make_path(mailbox, syncs); !made) return made;
   }
   for (const char* name : {"/tmp", "/new", "/cur"})
-    if (auto made = make_directory(mailbox + name, changed); !made) return made;
+    if (auto made = make_directory(mailbox + name, syncs); !made) return made;
   return {};
 }
 

@@ -22,9 +22,27 @@ std::expected<std::string, Failure> expand(std::string_view pattern, const Recip
 // Does the mailbox exist, or may it be made? no_mailbox when neither.
 std::expected<void, Failure> look_up(const std::string& mailbox, bool create);
 
+// The directories that are to be fsynced before what lies below them is durable: those in which this process made a
+// directory, and, once, those in which it found one. A keeper that was killed may have made that and not synced it, and
+// nothing on the disk tells.
+class DirectorySyncs {
+ public:
+  void made_entry(const std::string& directory) { pending_.insert(directory); }
+  void found_entry(const std::string& directory);
+  // No longer pending: it is on the disk, or it is not there any more and whoever makes it anew says so.
+  void synced(const std::string& directory);
+  void gone(const std::string& directory) { pending_.erase(directory); }
+  const std::set<std::string>& pending() const { return pending_; }
+  // Those among them that the mailbox lies in, and itself.
+  std::set<std::string> pending_above(const std::string& mailbox) const;
+
+ private:
+  std::set<std::string> pending_;
+  std::set<std::string> synced_;  // since the start, or since the set was full
+};
+
 // Makes what is missing: with `create` the mailbox and the directories above it, always tmp, new and cur, all 0700.
-// Directories that got a new entry are added to `changed`; they are to be fsynced before anything in them is durable.
-std::expected<void, Failure> make_ready(const std::string& mailbox, bool create, std::set<std::string>& changed);
+std::expected<void, Failure> make_ready(const std::string& mailbox, bool create, DirectorySyncs& syncs);
 
 // Removes files in tmp/ that are older than 36 hours: deliveries that a crash cut off.
 void sweep_tmp(const std::string& mailbox, std::int64_t now_unix);

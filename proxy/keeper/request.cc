@@ -35,6 +35,7 @@ std::string encode(const Request& request) {
   writer.text(request.return_path).text(request.received).text(request.extra_fields);
   writer.u32(request.prefix).u64(request.size).u32(static_cast<std::uint32_t>(request.recipients.size()));
   for (const Recipient& one : request.recipients) put(writer, one);
+  writer.text(request.keys);
   return writer.bytes().size() > protocol::max_packet ? std::string{} : writer.take();
 }
 
@@ -43,8 +44,8 @@ std::expected<Request, std::string_view> decode_request(std::string_view bytes) 
   if (reader.u8() != request_tag) return std::unexpected("not a request");
   Request request;
   const std::uint8_t kind = reader.u8();
-  if (kind != static_cast<std::uint8_t>(Request::Kind::lookup) &&
-      kind != static_cast<std::uint8_t>(Request::Kind::deliver))
+  if (kind < static_cast<std::uint8_t>(Request::Kind::lookup) ||
+      kind > static_cast<std::uint8_t>(Request::Kind::forget))
     return std::unexpected("unknown kind of request");
   request.kind = Request::Kind{kind};
   request.id = reader.u64();
@@ -58,10 +59,14 @@ std::expected<Request, std::string_view> decode_request(std::string_view bytes) 
   request.size = reader.u64();
   const std::uint32_t count = reader.u32();
   if (!reader.ok() || create > 1) return std::unexpected("malformed request");
-  if (count == 0 || count > max_recipients) return std::unexpected("wrong number of recipients");
+  if (request.of_journal() ? count != 0 : count == 0 || count > max_recipients)
+    return std::unexpected("wrong number of recipients");
   if (request.kind == Request::Kind::lookup && count != 1) return std::unexpected("lookup of several recipients");
   request.recipients.reserve(count);
   for (std::uint32_t i = 0; i < count && reader.ok(); ++i) request.recipients.push_back(recipient(reader));
+  request.keys = reader.text(max_keys * key_octets);
+  if (request.keys.size() % key_octets != 0 || request.keys.empty() == request.of_journal())
+    return std::unexpected("wrong number of keys");
   if (!reader.complete()) return std::unexpected("malformed request");
   return request;
 }
@@ -69,7 +74,7 @@ std::expected<Request, std::string_view> decode_request(std::string_view bytes) 
 std::string encode(const Answer& answer) {
   protocol::PacketWriter writer;
   writer.u8(answer_tag).u8(static_cast<std::uint8_t>(answer.status)).u64(answer.id);
-  writer.text(std::string_view(answer.detail).substr(0, max_name));
+  writer.text(std::string_view(answer.detail).substr(0, max_name)).text(answer.known);
   return writer.take();
 }
 
@@ -84,6 +89,7 @@ std::expected<Answer, std::string_view> decode_answer(std::string_view bytes) {
   answer.status = Answer::Status{status};
   answer.id = reader.u64();
   answer.detail = reader.text(max_name);
+  answer.known = reader.text(max_keys);
   if (!reader.complete()) return std::unexpected("malformed answer");
   return answer;
 }

@@ -13,7 +13,8 @@ std::string destination(const config::Downstream& downstream) {
   if (downstream.path) return fmt::format("maildirs {}", *downstream.path);
   std::vector<std::string> servers;
   for (const config::Endpoint& server : downstream.servers) servers.push_back(server.text);
-  return fmt::format("smtp {}", fmt::join(servers, ", "));
+  const bool lmtp = downstream.protocol == config::Protocol::lmtp;
+  return fmt::format("{} {}", lmtp ? "lmtp" : "smtp", fmt::join(servers, ", "));
 }
 
 std::string users(const config::Config& config) {

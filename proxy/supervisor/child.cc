@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <exception>
 
 #include "proxy/supervisor/privileges.h"
@@ -65,26 +66,40 @@ std::string End::text() const {
 }
 
 bool Child::fork(const std::function<int(scanner::OwnedFd)>& body, std::vector<int> keep) {
-  auto [ours, theirs] = scanner::make_packet_pair();
+  auto sockets = scanner::try_packet_pair();
+  if (!sockets) {
+    errno = sockets.error();
+    return false;
+  }
   const pid_t pid = ::fork();
-  if (pid == 0) live(body, std::move(theirs), std::move(keep), name_);
+  if (pid == 0) live(body, std::move(sockets->second), std::move(keep), name_);
   if (pid < 0) return false;
-  adopt(pid);
-  control_ = std::move(ours);
+  adopt(pid, std::move(sockets->first));
   return true;
 }
 
-void Child::adopt(pid_t pid) {
+void Child::adopt(pid_t pid, scanner::OwnedFd control) {
   pid_ = pid;
+  control_ = std::move(control);
   started_ = Clock::now();
   ready = false;
-  expected_ = false;
+  kill_at_.reset();
   unsent_.clear();
 }
 
-void Child::tell(const Message& message, scanner::OwnedFd fd) {
+void Child::expect_end(Clock::time_point by) {
+  if (!kill_at_) kill_at_ = by;
+}
+
+void Child::kill_overdue(Clock::time_point now) {
+  if (!kill_at_ || *kill_at_ > now) return;
+  signal(SIGKILL);
+  kill_at_ = Clock::time_point::max();  // once; it may take its time to die
+}
+
+void Child::send(std::string packet, scanner::OwnedFd fd) {
   if (!control_) return;
-  unsent_.emplace_back(encode(message), std::move(fd));
+  unsent_.emplace_back(std::move(packet), std::move(fd));
   flush();
 }
 
@@ -101,11 +116,13 @@ void Child::signal(int number) const {
 }
 
 std::chrono::milliseconds Child::buried(Clock::time_point now) {
-  const auto lived = std::chrono::duration_cast<std::chrono::milliseconds>(now - started_);
-  const auto pause = expected_ ? std::chrono::milliseconds{0} : backoff_.after(lived);
+  const auto lived =
+      running() ? std::chrono::duration_cast<std::chrono::milliseconds>(now - started_) : std::chrono::milliseconds{0};
+  const auto pause = end_expected() ? std::chrono::milliseconds{0} : backoff_.after(lived);
   pid_ = -1;
   start_at_ = now + pause;
   ready = false;
+  kill_at_.reset();
   control_.reset();
   unsent_.clear();
   return pause;

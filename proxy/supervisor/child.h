@@ -40,24 +40,27 @@ class Child {
 
   // Forks. The child runs `body` with its end of the control socket; the result is its exit status. It has standard
   // input, output and error, that socket and `keep`; SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 are ignored
-  // (orders come over the socket), and it dies with us. False when fork fails.
+  // (orders come over the socket), and it dies with us. False, with errno, when the system refuses.
   bool fork(const std::function<int(scanner::OwnedFd control)>& body, std::vector<int> keep);
-  // For a program that was started otherwise.
-  void adopt(pid_t pid);
+  // For a program that was started otherwise; `control` is our end of its control socket.
+  void adopt(pid_t pid, scanner::OwnedFd control);
 
   // Sends, or keeps until there is room; nothing happens when the child is gone.
-  void tell(const Message& message, scanner::OwnedFd fd = {});
+  void tell(const Message& message, scanner::OwnedFd fd = {}) { send(encode(message), std::move(fd)); }
+  void send(std::string packet, scanner::OwnedFd fd);
   void flush();
   bool has_unsent() const { return !unsent_.empty(); }
   int control() const { return control_.get(); }
   void close_control() { control_.reset(); }
   void signal(int number) const;
 
-  // It is dead: sets the time of the next start. Returns the pause.
+  // It is dead, or could not be started: sets the time of the next start. Returns the pause.
   std::chrono::milliseconds buried(Clock::time_point now);
-  // The next death is our doing: no pause, no warning.
-  void expect_end() { expected_ = true; }
-  bool end_expected() const { return expected_; }
+  // The next death is our doing: no pause, no warning. From `by` on it is to be killed.
+  void expect_end(Clock::time_point by);
+  bool end_expected() const { return kill_at_.has_value(); }
+  void kill_overdue(Clock::time_point now);
+  std::optional<Clock::time_point> kill_at() const { return kill_at_; }
 
   bool ready = false;  // said so
 
@@ -68,7 +71,7 @@ class Child {
   std::deque<std::pair<std::string, scanner::OwnedFd>> unsent_;
   Backoff backoff_;
   Clock::time_point started_{}, start_at_{};
-  bool expected_ = false;
+  std::optional<Clock::time_point> kill_at_;
 };
 
 }  // namespace supervisor

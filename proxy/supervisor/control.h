@@ -15,10 +15,11 @@ struct Message {
     keeper_socket,  // index = loop; the descriptor replaces that loop's channel to the keeper (proxy); a new loop's
                     // socket (keeper)
     log_file,       // the descriptor is the log from now on
+    tls_files,      // the descriptor holds certificates and keys for new sessions (io/tls_files.h)
     drain,          // finish what runs, accept no more, then exit 0
     cut,            // end now; replies that are still owed become 4yz
     // child -> supervisor
-    ready,   // listeners are served / jobs are taken
+    ready,   // listeners are served / jobs are taken; index = loop, text = "scanner" or "keeper": it has that one now
     silent,  // index = loop, text = "scanner" or "keeper": no answer in time, replace it
   } kind = Kind::ready;
   std::uint32_t index = 0;

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "proxy/keeper/keeper.h"
 #include "proxy/serve.h"
@@ -22,6 +23,7 @@ using scanner::OwnedFd;
 using Kind = Message::Kind;
 
 constexpr unsigned slots_per_loop = 4096;  // ends of data in flight; pages are touched only as far as they are used
+constexpr std::chrono::seconds to_end{3};  // for a scanner that nobody needs any more
 
 // In the child. The sentence goes to standard error: the child has no log yet.
 bool enter(const config::Account& account, pid_t parent, const char* name) {
@@ -43,20 +45,26 @@ Family::Family(std::shared_ptr<const config::Config> config, Listening listening
       scanner_directory_(std::move(scanner_directory)),
       window_(loops_, slots_per_loop) {}
 
-void Family::start_due(Clock::time_point now) {
+void Family::act_due(Clock::time_point now) {
   if (!others_end_ && keeper_.due(now)) start_keeper();
   if (!proxy_ends_ && proxy_.due(now)) start_proxy();
-  if (scanner_wanted() && proxy_.running() && scanner_.due(now)) start_scanner();
+  if (scanner_wanted() && scanner_.due(now)) start_scanner();
+  connect(keeper_, to_keeper_, now);
+  connect(scanner_, to_scanner_, now);
+  scanner_.kill_overdue(now);
 }
 
-std::optional<Clock::time_point> Family::next_start() const {
+std::optional<Clock::time_point> Family::next_due() const {
   std::optional<Clock::time_point> next;
-  const auto consider = [&next](const Child& child) {
-    if (!child.running() && (!next || child.start_at() < *next)) next = child.start_at();
+  const auto consider = [&next](std::optional<Clock::time_point> due) {
+    if (due && (!next || *due < *next)) next = due;
   };
-  if (!others_end_) consider(keeper_);
-  if (!proxy_ends_) consider(proxy_);
-  if (scanner_wanted() && proxy_.running()) consider(scanner_);
+  if (!others_end_ && !keeper_.running()) consider(keeper_.start_at());
+  if (!proxy_ends_ && !proxy_.running()) consider(proxy_.start_at());
+  if (scanner_wanted() && !scanner_.running()) consider(scanner_.start_at());
+  if (proxy_.running() && keeper_.running()) consider(to_keeper_.due);
+  if (proxy_.running() && scanner_.running()) consider(to_scanner_.due);
+  consider(scanner_.kill_at());
   return next;
 }
 
@@ -65,6 +73,7 @@ void Family::start_proxy() {
   for (const auto& loop : listening_.sockets)
     for (const OwnedFd& socket : loop) keep.push_back(socket.get());
   if (log_file_ >= 0) keep.push_back(log_file_);
+  if (tls_files_) keep.push_back(tls_files_.get());
   const pid_t parent = ::getpid();
   const auto body = [this, parent](OwnedFd control) {
     if (!enter(config_->proxy_account, parent, "proxy")) return EX_CONFIG;
@@ -74,14 +83,16 @@ void Family::start_proxy() {
     start.control = std::move(control);
     start.window = &window_;
     start.log_file = log_file_;
+    start.tls_files = std::move(tls_files_);
     return run_proxy_(std::move(start));
   };
   if (!proxy_.fork(body, std::move(keep))) {
-    say(Level::error, fmt::format("the proxy cannot be started: {}", std::strerror(errno)));
-    proxy_.buried(Clock::now());
-    return;
+    const int error = errno;
+    const auto pause = proxy_.buried(Clock::now());
+    return say(Level::error,
+               fmt::format("the proxy cannot be started: {}; next try in {} ms", std::strerror(error), pause.count()));
   }
-  connect_keeper();
+  to_keeper_.due = to_scanner_.due = proxy_.started();
 }
 
 void Family::start_keeper() {
@@ -94,43 +105,56 @@ void Family::start_keeper() {
     return keeper::run(config_, std::move(control), log);
   };
   if (!keeper_.fork(body, std::move(keep))) {
-    say(Level::error, fmt::format("the keeper cannot be started: {}", std::strerror(errno)));
-    keeper_.buried(Clock::now());
-    return;
+    const int error = errno;
+    const auto pause = keeper_.buried(Clock::now());
+    return say(Level::error,
+               fmt::format("the keeper cannot be started: {}; next try in {} ms", std::strerror(error), pause.count()));
   }
-  connect_keeper();
-}
-
-// A fresh pair per loop, for whoever of the two is new.
-void Family::connect_keeper() {
-  if (!proxy_.running() || !keeper_.running()) return;
-  for (unsigned loop = 0; loop < loops_; ++loop) {
-    auto [for_proxy, for_keeper] = scanner::make_packet_pair();
-    keeper_.tell({Kind::keeper_socket, loop, {}}, std::move(for_keeper));
-    proxy_.tell({Kind::keeper_socket, loop, {}}, std::move(for_proxy));
-  }
+  to_keeper_.due = keeper_.started();
 }
 
 void Family::start_scanner() {
   scanner::Settings settings = scanner_settings(*config_, config_->scanners.front());
   settings.temporary_directory = scanner_directory_;
-  auto program = supervisor::start_scanner(settings, loops_);
+  auto program = supervisor::start_scanner(settings, 0);
   if (!program) {
     scanner_failed_ = true;
     const auto pause = scanner_.buried(Clock::now());
     return say(Level::error, fmt::format("{}; mail is deferred; next try in {} ms", program.error(), pause.count()));
   }
-  scanner_.adopt(program->pid);
+  scanner_.adopt(program->pid, std::move(program->control));
   scanner_words_ = std::move(program->said);
-  greeted_loops_.clear();
-  for (unsigned loop = 0; loop < loops_; ++loop)
-    proxy_.tell({Kind::scanner_socket, loop, {}}, std::move(program->sockets[loop]));
+  to_scanner_.due = scanner_.started();
 }
 
-// It ends when its sockets are closed and nothing is being scanned.
+// A fresh pair per loop: all of them or none, so that nobody waits for the rest.
+void Family::connect(Child& child, Link& link, Clock::time_point now) {
+  if (!proxy_.running() || !child.running() || !link.due || *link.due > now) return;
+  std::vector<std::pair<OwnedFd, OwnedFd>> pairs;
+  while (pairs.size() < loops_) {
+    auto pair = scanner::try_packet_pair();
+    if (!pair) {
+      const auto pause = link.backoff.after(Backoff::milliseconds{0});
+      link.due = now + pause;
+      return say(Level::error, fmt::format("the {} cannot be connected with the proxy: {}; next try in {} ms",
+                                           child.name(), std::strerror(pair.error()), pause.count()));
+    }
+    pairs.push_back(std::move(*pair));
+  }
+  for (unsigned loop = 0; loop < loops_; ++loop) {
+    const Message message{link.kind, loop, {}};
+    child.send(&child == &scanner_ ? std::string(scanner::new_socket) : encode(message), std::move(pairs[loop].first));
+    proxy_.tell(message, std::move(pairs[loop].second));
+  }
+  link.due.reset();
+  link.made = now;
+  link.backoff = {};
+}
+
+// It ends when nothing is being scanned; it has no reason to need long.
 void Family::release_scanner() {
   if (!scanner_.running()) return;
-  scanner_.expect_end();
+  scanner_.expect_end(Clock::now() + to_end);
   scanner_.signal(SIGTERM);
 }
 
@@ -161,13 +185,14 @@ void Family::bury(Child& child, const End& end) {
     greeted_loops_.clear();
     scanner_failed_ = scanner_failed_ || !expected;
   }
+  if (&child != &scanner_) keeping_loops_.clear();
   const auto pause = child.buried(Clock::now());
   if (!expected || (end.signal != 0 && end.signal != SIGTERM))
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
   if (&child != &proxy_) return;
+  greeted_loops_.clear();
   tell_unknown();
-  if (!proxy_ends_) release_scanner();
 }
 
 void Family::tell_unknown() {
@@ -183,6 +208,8 @@ void Family::tell_unknown() {
 void Family::end_proxy(Kind kind) {
   proxy_ends_ = true;
   // Ours would keep the ports open, and clients waiting in their queues.
+  // The files go first: once nobody listens, they may be a successor's.
+  listening_.files.clear();
   listening_.sockets.clear();
   proxy_.tell({kind, 0, {}});
 }
@@ -196,6 +223,11 @@ void Family::end_others() {
 
 void Family::kill_all() {
   for (const Child* child : {&proxy_, &keeper_, &scanner_}) child->signal(SIGKILL);
+}
+
+void Family::use_tls_files(OwnedFd files) {
+  tls_files_ = std::move(files);
+  if (tls_files_ && proxy_.running()) proxy_.tell({Kind::tls_files, 0, {}}, OwnedFd(::dup(tls_files_.get())));
 }
 
 void Family::use_log_file(int file) {

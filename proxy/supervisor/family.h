@@ -2,10 +2,13 @@
 // replaced. The supervisor's loop decides about signals and the end.
 //
 //   keeper dies   a new one is forked; proxy and keeper get a new socket per loop
-//   scanner dies  a new one is started; the proxy gets a new socket per loop. Mail is deferred meanwhile
-//   proxy dies    the window says what was in flight; a new one is forked with the same listening sockets. The scanner
-//   is
-//                 replaced with it: answers to the dead proxy's jobs must never meet the jobs of the new one
+//   scanner dies  a new one is started; proxy and scanner get a new socket per loop. Mail is deferred meanwhile
+//   proxy dies    the window says what was in flight; a new one is forked with the same listening sockets, and gets a
+//                 new socket per loop to the keeper and the scanner, which live on: answers to the dead proxy's jobs go
+//                 to sockets that are closed
+//
+// A child that the proxy calls silent is killed, and so replaced. Whatever the system refuses (descriptors, processes)
+// is tried again after a growing pause.
 #pragma once
 
 #include <poll.h>
@@ -35,9 +38,10 @@ class Family {
   Family(std::shared_ptr<const config::Config> config, Listening listening, RunProxy run_proxy, admin::Log& log,
          int log_file, std::string scanner_directory);
 
-  // Starts who should run and does not, when the pause after the last death is over.
-  void start_due(Clock::time_point now);
-  std::optional<Clock::time_point> next_start() const;
+  // Starts who should run and does not, when the pause after the last death is over; connects who is new; kills who
+  // should have ended by now.
+  void act_due(Clock::time_point now);
+  std::optional<Clock::time_point> next_due() const;
   // Buries the dead.
   void reap();
 
@@ -61,19 +65,28 @@ class Family {
   bool ended_well() const { return ended_well_; }
 
   void use_log_file(int file);
+  // Certificates and keys for the proxy: for its next start, and for the one that runs.
+  void use_tls_files(scanner::OwnedFd files);
 
  private:
+  // The sockets between the proxy's loops and another child.
+  struct Link {
+    Message::Kind kind;
+    std::optional<Clock::time_point> due{};  // one of the two is new: to be made then
+    Clock::time_point made{};
+    Backoff backoff{};
+  };
   void start_proxy();
   void start_keeper();
   void start_scanner();
   bool scanner_wanted() const { return !config_->scanners.empty() && !others_end_; }
-  void connect_keeper();
+  void connect(Child& child, Link& link, Clock::time_point now);
   void release_scanner();
   void bury(Child& child, const End& end);
   void tell_unknown();
   void hear(Child& child);
   void obey(Child& child, const Message& message);
-  void replace(Child& child);
+  void replace(Child& child, const Link& link);
   void copy_scanner_words(bool to_the_end);
   void say(admin::Level level, const std::string& sentence) { log_.say(0, level, sentence); }
 
@@ -83,12 +96,15 @@ class Family {
   RunProxy run_proxy_;
   admin::Log& log_;
   int log_file_;
+  scanner::OwnedFd tls_files_;
   std::string scanner_directory_;
   Window window_;
   Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"};
-  std::set<unsigned> greeted_loops_;   // of the proxy, by the scanner that runs now
-  scanner::OwnedFd scanner_words_;     // its standard error
-  std::string scanner_line_;           // begun there
+  Link to_keeper_{.kind = Message::Kind::keeper_socket}, to_scanner_{.kind = Message::Kind::scanner_socket};
+  std::set<unsigned> keeping_loops_;  // of the proxy, that have their socket to the keeper that runs now
+  std::set<unsigned> greeted_loops_;  // of the proxy, by the scanner that runs now
+  scanner::OwnedFd scanner_words_;    // its standard error
+  std::string scanner_line_;          // begun there
   bool scanner_failed_ = false;
   bool ever_ready_ = false, hopeless_ = false;
   bool proxy_ends_ = false, others_end_ = false, ended_well_ = true;

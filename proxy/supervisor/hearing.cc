@@ -14,21 +14,22 @@ using admin::Level;
 using scanner::PacketStatus;
 using Kind = Message::Kind;
 
-// A complaint that crossed the child's replacement on its way is about the former one.
+// A complaint that crossed the new sockets on its way is about the former ones. Who still has none, or no answer,
+// complains again.
 constexpr std::chrono::seconds grace{5};
 constexpr std::size_t max_line = 4096;
 
 }  // namespace
 
 void Family::add_polls(std::vector<pollfd>& polls) const {
-  for (const Child* child : {&proxy_, &keeper_})
+  for (const Child* child : {&proxy_, &keeper_, &scanner_})
     if (child->control() >= 0)
       polls.push_back({child->control(), static_cast<short>(child->has_unsent() ? POLLIN | POLLOUT : POLLIN), 0});
   if (scanner_words_) polls.push_back({scanner_words_.get(), POLLIN, 0});
 }
 
 void Family::serve_sockets() {
-  for (Child* child : {&proxy_, &keeper_}) {
+  for (Child* child : {&proxy_, &keeper_, &scanner_}) {
     child->flush();
     hear(*child);
   }
@@ -51,20 +52,24 @@ void Family::hear(Child& child) {
 void Family::obey(Child& child, const Message& message) {
   if (message.kind == Kind::ready && message.text.empty()) child.ready = true;
   if (message.kind == Kind::ready && message.text == "scanner") greeted_loops_.insert(message.index);
+  if (message.kind == Kind::ready && message.text == "keeper") keeping_loops_.insert(message.index);
   if (ready()) ever_ready_ = true;
   if (message.kind != Kind::silent || &child != &proxy_) return;
-  if (message.text == "scanner") replace(scanner_);
-  if (message.text == "keeper") replace(keeper_);
+  if (message.text == "scanner") replace(scanner_, to_scanner_);
+  if (message.text == "keeper") replace(keeper_, to_keeper_);
 }
 
-void Family::replace(Child& child) {
-  if (!child.running() || Clock::now() - child.started() < grace) return;
+void Family::replace(Child& child, const Link& link) {
+  hear(child);  // closes what a dead one has closed
+  if (child.control() < 0 || link.due || Clock::now() - link.made < grace) return;
   say(Level::error, fmt::format("the {} (pid {}) gives no answer and is replaced", child.name(), child.pid()));
   child.signal(SIGKILL);
+  child.close_control();  // it is dead: the complaints of the other loops say nothing new
 }
 
 bool Family::ready() const {
-  return proxy_.ready && keeper_.ready && (config_->scanners.empty() || scanner_ready() || scanner_failed_);
+  const bool keeps = keeper_.ready && keeping_loops_.size() == loops_;
+  return proxy_.ready && keeps && (config_->scanners.empty() || scanner_ready() || scanner_failed_);
 }
 
 // Its standard error, line by line, into our log.

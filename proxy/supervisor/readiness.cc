@@ -36,7 +36,9 @@ std::string ready_line(const std::vector<config::Listener>& listeners, const std
   for (std::size_t i = 0; i < listeners.size() && i < addresses.size(); ++i) {
     line += i == 0 ? "{\"name\":\"" : ",{\"name\":\"";
     admin::append_json(line, listeners[i].name, 1024);
-    line += fmt::format("\",\"address\":\"{}\"}}", addresses[i]);
+    line += "\",\"address\":\"";
+    admin::append_json(line, addresses[i], 1024);
+    line += "\"}";
   }
   return line + fmt::format("],\"pid\":{}}}\n", pid);
 }

@@ -39,6 +39,8 @@ OwnedFd in_memory(std::string_view bytes) {
   return file;
 }
 
+std::string refused(int error) { return fmt::format("the scanner cannot be started: {}", std::strerror(error)); }
+
 // posix_spawn's two objects.
 struct Spawn {
   Spawn() {
@@ -90,8 +92,7 @@ std::expected<ScannerProgram, std::string> start_scanner(const scanner::Settings
   if (!program) return std::unexpected(program.error());
   const OwnedFd told = in_memory(encode(settings));
   int said[2];
-  if (!told || ::pipe2(said, O_CLOEXEC) != 0)
-    return std::unexpected(fmt::format("the scanner cannot be started: {}", std::strerror(errno)));
+  if (!told || ::pipe2(said, O_CLOEXEC) != 0) return std::unexpected(refused(errno));
   const OwnedFd its_stderr(said[1]);
   ScannerProgram out;
   out.said.reset(said[0]);
@@ -99,19 +100,23 @@ std::expected<ScannerProgram, std::string> start_scanner(const scanner::Settings
   Spawn spawn;
   std::vector<OwnedFd> theirs;
   std::string list;
-  for (unsigned i = 0; i < sockets; ++i) {
-    auto [ours, its] = scanner::make_packet_pair();
+  for (unsigned i = 0; i <= sockets; ++i) {
+    auto pair = scanner::try_packet_pair();
+    if (!pair) return std::unexpected(refused(pair.error()));
+    (i == 0 ? out.control : out.sockets.emplace_back()) = std::move(pair->first);
+    const OwnedFd& its = theirs.emplace_back(std::move(pair->second));
     spawn.pass(its.get());
-    list += fmt::format("{}{}", list.empty() ? "" : ",", its.get());
-    out.sockets.push_back(std::move(ours));
-    theirs.push_back(std::move(its));
+    if (i > 0) list += (i == 1 ? "" : ",") + std::to_string(its.get());
   }
+  std::vector<std::string> words{*program, "--settings", std::to_string(told.get()), "--control",
+                                 std::to_string(theirs.front().get())};
+  if (sockets > 0) words.insert(words.end(), {"--sockets", list});
   spawn.pass(told.get());
   ::posix_spawn_file_actions_adddup2(&spawn.actions, its_stderr.get(), STDERR_FILENO);
-  std::string words[] = {*program, "--sockets", list, "--settings", std::to_string(told.get())};
-  char* argv[std::size(words) + 1] = {};
-  std::transform(std::begin(words), std::end(words), argv, [](std::string& word) { return word.data(); });
-  const int error = ::posix_spawn(&out.pid, program->c_str(), &spawn.actions, &spawn.attributes, argv, environ);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const int error = ::posix_spawn(&out.pid, program->c_str(), &spawn.actions, &spawn.attributes, argv.data(), environ);
   if (error != 0) return std::unexpected(fmt::format("{} cannot be started: {}", *program, std::strerror(error)));
   return out;
 }

@@ -2,10 +2,13 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "config/endpoint.h"
 
 namespace supervisor {
 namespace {
@@ -66,6 +69,32 @@ std::expected<std::vector<OwnedFd>, int> open_listener(sockaddr_storage& address
   return sockets;
 }
 
+std::expected<void, std::string> add_unix(const config::Listener& listener, Listening& out) {
+  const std::string name = config::to_text(listener.address);
+  const auto fail = [&](const std::string& why) {
+    return std::unexpected(fmt::format("listener \"{}\": {}: {}", listener.name, name, why));
+  };
+  auto opened = listen_on_unix(listener.address, backlog);
+  if (!opened) return fail(opened.error());
+  for (auto& loop : out.sockets) {
+    loop.emplace_back(::fcntl(opened->socket.get(), F_DUPFD_CLOEXEC, 0));
+    if (!loop.back()) return fail(std::strerror(errno));
+  }
+  out.files.push_back(std::move(opened->file));
+  out.addresses.push_back(name);
+  return {};
+}
+
+std::expected<void, std::string> add_network(const config::Listener& listener, Listening& out) {
+  sockaddr_storage address = listener.address.address;
+  auto sockets = open_listener(address, listener.address.length, static_cast<unsigned>(out.sockets.size()));
+  if (!sockets) return std::unexpected(trouble(listener, address, sockets.error()));
+  for (std::size_t loop = 0; loop < out.sockets.size(); ++loop)
+    out.sockets[loop].push_back(std::move((*sockets)[loop]));
+  out.addresses.push_back(to_text(address));
+  return {};
+}
+
 }  // namespace
 
 std::string to_text(const sockaddr_storage& address) {
@@ -88,11 +117,8 @@ std::expected<Listening, std::string> listen_on(const std::vector<config::Listen
   Listening out;
   out.sockets.resize(loops);
   for (const config::Listener& listener : listeners) {
-    sockaddr_storage address = listener.address.address;
-    auto sockets = open_listener(address, listener.address.length, loops);
-    if (!sockets) return std::unexpected(trouble(listener, address, sockets.error()));
-    for (unsigned loop = 0; loop < loops; ++loop) out.sockets[loop].push_back(std::move((*sockets)[loop]));
-    out.addresses.push_back(to_text(address));
+    auto added = listener.address.is_unix() ? add_unix(listener, out) : add_network(listener, out);
+    if (!added) return std::unexpected(std::move(added.error()));
   }
   return out;
 }

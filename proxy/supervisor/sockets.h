@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "proxy/supervisor/unix_socket.h"
 #include "scanner/packet_socket.h"
 
 namespace supervisor {
@@ -16,9 +17,10 @@ namespace supervisor {
 struct Listening {
   std::vector<std::vector<scanner::OwnedFd>> sockets;  // [loop][listener], in the order of the config; non-blocking
   std::vector<std::string> addresses;                  // per listener, with the real port
+  std::vector<SocketFile> files;                       // of UNIX sockets: there as long as we listen
 };
 
-// One SO_REUSEPORT socket per loop and listener. With SO_REUSEPORT a second instance of the same user would get half of
+// One SO_REUSEPORT socket per loop and listener; a UNIX socket is one for all loops, by descriptors of their own. With SO_REUSEPORT a second instance of the same user would get half of
 // the connections without any error, so each address is first bound once without it. The error is one sentence that
 // names the listener and its address.
 std::expected<Listening, std::string> listen_on(const std::vector<config::Listener>& listeners, unsigned loops);

@@ -20,6 +20,7 @@
 #include "proxy/supervisor/family.h"
 #include "proxy/supervisor/readiness.h"
 #include "proxy/supervisor/sockets.h"
+#include "proxy/supervisor/tls_material.h"
 
 namespace supervisor {
 namespace {
@@ -77,6 +78,7 @@ class Supervisor {
                 log_descriptor(config_.log, log_file_), std::move(scanner_directory)) {}
 
   int run();
+  void use(TlsMaterial material);
 
  private:
   enum class Stage { serving, draining, cut, ending };
@@ -95,6 +97,7 @@ class Supervisor {
   void step(Clock::time_point now);
   void tell_ready();
   void reopen_log();
+  void reload_tls();
 
   ServeOptions& options_;
   const config::Config& config_;
@@ -116,7 +119,7 @@ int Supervisor::run() {
       family_.kill_all();
       return give_up("cannot start: the reason is in the line above");
     }
-    family_.start_due(now);
+    family_.act_due(now);
     wait();
   }
   const bool clean = family_.ended_well() && !unfinished_;
@@ -144,7 +147,7 @@ void Supervisor::step(Clock::time_point now) {
 
 int Supervisor::wait_ms(Clock::time_point now) const {
   Clock::time_point next = stage_ends_;
-  if (const auto start = family_.next_start()) next = std::min(next, *start);
+  if (const auto due = family_.next_due()) next = std::min(next, *due);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
@@ -153,7 +156,7 @@ int Supervisor::wait_ms(Clock::time_point now) const {
 void Supervisor::wait() {
   std::vector<pollfd> polls{{signals_.get(), POLLIN, 0}};
   family_.add_polls(polls);
-  if (::poll(polls.data(), polls.size(), wait_ms(Clock::now())) < 0) return;
+  ::poll(polls.data(), polls.size(), wait_ms(Clock::now()));  // whatever it says: nothing below blocks
   read_signals();
   family_.serve_sockets();
 }
@@ -177,7 +180,7 @@ void Supervisor::obey(int number) {
     case SIGUSR1:
       return reopen_log();
     case SIGHUP:
-      return log_.say(0, Level::warning, "SIGHUP: the configuration cannot be reloaded yet; restart instead");
+      return reload_tls();
     case SIGUSR2:
       return log_.say(0, Level::warning, "SIGUSR2: signatures cannot be reloaded yet; restart instead");
     default:
@@ -226,6 +229,22 @@ void Supervisor::reopen_log() {
   family_.use_log_file(log_file_.get());
 }
 
+// Sessions that run keep what they have; a bad pair leaves everything as it was (T:F9, T:G4).
+void Supervisor::reload_tls() {
+  log_.say(0, Level::info, "SIGHUP: certificates and keys are read again; the configuration is not, restart for that");
+  auto material = read_tls(config_);
+  if (!material) {
+    for (const std::string& error : material.error()) log_.say(0, Level::error, "TLS: " + error + "; the former is kept");
+    return;
+  }
+  use(std::move(*material));
+}
+
+void Supervisor::use(TlsMaterial material) {
+  for (const std::string& warning : material.warnings) log_.say(0, Level::warning, "TLS: " + warning);
+  family_.use_tls_files(std::move(material.sealed));
+}
+
 }  // namespace
 
 int serve(ServeOptions options, std::function<int(ProxyStart)> run_proxy) {
@@ -235,13 +254,16 @@ int serve(ServeOptions options, std::function<int(ProxyStart)> run_proxy) {
   const config::Config& config = *options.config;
   if (auto done = provide_directories(config); !done) return give_up(done.error());
   const unsigned loops = config.loops != 0 ? config.loops : std::max(1U, std::thread::hardware_concurrency());
+  auto material = read_tls(config);
+  if (!material) return give_up("TLS: " + material.error().front());
   auto listening = listen_on(config.listeners, loops);
   if (!listening) return give_up(listening.error());
   auto log_file = open_log(config.log);
   if (!log_file) return give_up(log_file.error());
   const std::string scanner_directory = config.scanners.empty() ? std::string() : provide_scanner_directory(config);
-  return Supervisor(options, std::move(*log_file), std::move(*listening), std::move(run_proxy), scanner_directory)
-      .run();
+  Supervisor supervisor(options, std::move(*log_file), std::move(*listening), std::move(run_proxy), scanner_directory);
+  supervisor.use(std::move(*material));
+  return supervisor.run();
 }
 
 }  // namespace supervisor
