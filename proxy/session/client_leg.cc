@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "protocol/chunking.h"
 #include "protocol/command.h"
+#include "proxy/io/tls_stream.h"
 
 namespace session {
 
@@ -31,12 +33,20 @@ std::optional<protocol::Line> ClientLeg::next_line() {
 
 bool ClientLeg::quit_waits() const {
   protocol::LineBuffer ahead = lines_;
-  while (const auto line = ahead.next())
-    if (protocol::parse_command(line->text).verb == protocol::Verb::quit) return true;
+  while (const auto line = ahead.next()) {
+    const protocol::Command command = protocol::parse_command(line->text);
+    if (command.verb == protocol::Verb::quit) return true;
+    if (command.verb != protocol::Verb::bdat) continue;
+    if (const auto chunk = protocol::parse_bdat(command.argument))
+      ahead.skip(static_cast<std::size_t>(std::min<std::uint64_t>(chunk->size, ahead.unread().size())));
+  }
   return false;
 }
 
 io::IoStatus ClientLeg::read_content(std::string_view& bytes) {
+  bytes = lines_.unread();
+  lent_ = bytes.size();
+  if (lent_ != 0) return io::IoStatus::ok;
   const io::Scratch space = io::scratch();
   const io::IoResult got = stream_->read(space.data, space.size);
   if (got.status == io::IoStatus::ok) bytes = std::string_view(space.data, got.count);
@@ -44,9 +54,16 @@ io::IoStatus ClientLeg::read_content(std::string_view& bytes) {
   return got.status;
 }
 
-void ClientLeg::give_back(std::string_view bytes) {
-  lines_.append(bytes);
-  unread_ += bytes.size();
+void ClientLeg::give_back(std::string_view rest) {
+  if (lent_ == 0) {
+    lines_.append(rest);
+    unread_ += rest.size();
+    return;
+  }
+  const std::size_t taken = lent_ - rest.size();
+  lines_.skip(taken);
+  unread_ -= std::min(unread_, taken);
+  lent_ = 0;
 }
 
 io::Task<bool> ClientLeg::flush(io::TimePoint until) {
@@ -59,6 +76,18 @@ io::Task<bool> ClientLeg::flush(io::TimePoint until) {
   if (!torn_) co_return true;
   end_ = status == io::IoStatus::timeout ? io::IoStatus::reset : status;
   co_return false;
+}
+
+io::Task<std::expected<io::TlsFacts, io::TlsFailure>> ClientLeg::start_tls(
+    std::shared_ptr<const io::TlsServerContext> context, io::TimePoint until) {
+  auto stream = std::make_unique<io::TlsStream>(std::move(stream_), std::move(context));
+  io::TlsStream& tls = *stream;
+  stream_ = std::move(stream);
+  torn_ = true;  // no plain text into a handshake
+  io::TlsStream::Handshake shaken = co_await tls.handshake(scope_, until);
+  torn_ = !shaken;
+  if (!shaken) end_ = io::IoStatus::reset;
+  co_return shaken;
 }
 
 void ClientLeg::flush_now() {

@@ -1,6 +1,7 @@
 // The client's leg of a session: command lines in, replies out. Bounded in both directions.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,8 @@
 #include "protocol/line_buffer.h"
 #include "protocol/reply.h"
 #include "proxy/io/stream.h"
+#include "proxy/io/tls_context.h"
+#include "proxy/io/tls_facts.h"
 
 namespace session {
 
@@ -27,18 +30,24 @@ class ClientLeg {
   bool has_unread() const { return !lines_.empty(); }
   std::optional<protocol::Line> next_line();
   bool quit_waits() const;  // a complete QUIT is among the unread lines
+  // Of the next line on, without CRLF.
+  void limit_lines(std::size_t octets) { lines_.set_limit(octets); }
   // Nobody will hear the answer: RST, or a FIN without a complete QUIT in front of it (dialogue.md D3).
   bool left() const { return reset() || (gone() && half_close_ == config::HalfClose::abort && !quit_waits()); }
 
-  // Content: bytes that are not commands. Views stay valid until the next call on this leg or of any other read.
-  // would_block: wait for readable().
+  // Content: bytes that are not commands, those first that were read with the command in front of them. Views stay valid
+  // until the next call on this leg or of any other read. would_block: wait for readable().
   io::IoStatus read_content(std::string_view& bytes);
-  void give_back(std::string_view bytes);  // what followed the final dot
+  void give_back(std::string_view rest);  // after each read that was ok: what follows the content, or nothing
 
   void queue(const protocol::Reply& reply, bool with_enhanced = true) { append_wire(out_, reply, with_enhanced); }
   std::size_t queued() const { return out_.size(); }
   io::Task<bool> flush(io::TimePoint until);  // false: the client is gone or does not read
   void flush_now();  // what can be written without waiting, unless half a reply went out before; for farewells
+
+  // The handshake as server; nothing may be unread or queued. After a failure the leg is gone.
+  io::Task<std::expected<io::TlsFacts, io::TlsFailure>> start_tls(std::shared_ptr<const io::TlsServerContext> context,
+                                                                  io::TimePoint until);
 
   io::Signal& readable() { return stream_->readable; }
   io::Stream& stream() { return *stream_; }
@@ -51,6 +60,7 @@ class ClientLeg {
   protocol::LineBuffer lines_;
   std::string out_;
   std::size_t unread_ = 0;
+  std::size_t lent_ = 0;  // octets of lines_ that read_content() has shown
   io::IoStatus end_ = io::IoStatus::ok;
   bool torn_ = false;  // a flush was stopped or failed in the middle
 };

@@ -5,9 +5,19 @@
 
 namespace session {
 
-std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Downstream& settings, io::Scope& scope) {
+io::Task<protocol::Reply> Downstream::inquire(std::string) {
+  co_return protocol::reply::make(502, "5.5.1", "Command not implemented");
+}
+
+io::Task<protocol::Reply> Downstream::authenticate(std::string) {
+  co_return protocol::reply::make(502, "5.5.1", "Command not implemented");
+}
+
+std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Listener& listener,
+                                            const ClientFacts& client, io::Scope& scope) {
+  const config::Downstream& settings = services.config->downstream_of(listener);
   if (settings.path) return std::make_unique<MaildirDownstream>(services, settings, scope);
-  return std::make_unique<SmtpDownstream>(services, settings, scope);
+  return std::make_unique<SmtpDownstream>(services, settings, listener, client, scope);
 }
 
 }  // namespace session

@@ -5,11 +5,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/capabilities.h"
 #include "protocol/command.h"
 #include "protocol/envelope.h"
 #include "proxy/io/stream.h"
+#include "proxy/session/client_facts.h"
 #include "proxy/session/services.h"
 
 namespace session {
@@ -23,21 +25,27 @@ struct Parcel {
   std::uint64_t dot_lines;        // canonical lines that begin with a dot
   std::string_view added_field;   // canonical header line(s) for the top, or empty
   std::string_view trace_id;
-  std::string_view client;        // address, for the window
-  std::string_view helo;
-  std::string_view client_ip;
-  bool esmtp;
+  const ClientFacts& client;
   InFlightSlot& slot;             // opened before the point of no return
   ClientLeg& client_leg;          // asked "still there?" before the point of no return
   io::TimePoint answer_by;        // our reply to the client must be written by then
+  // The same message for others; `fewer` must outlive it.
+  Parcel for_recipients_of(const protocol::Envelope& fewer) const {
+    return Parcel(fewer, spool, dot_lines, added_field, trace_id, client, slot, client_leg, answer_by);
+  }
 };
 
 struct Delivery {
   explicit Delivery(protocol::Reply answer) : reply(std::move(answer)) {}
   protocol::Reply reply;
+  std::vector<protocol::Reply> each{};  // LMTP: of each recipient, in order; empty: `reply` is that of all
+  std::string settled{};     // keys of the journal to forget() once the client has been told
   bool client_gone = false;  // noticed before our final dot; nothing was delivered
   bool unknown = false;      // lost after our final dot: the downstream may have the message
 };
+
+// What was told of the client holds no more.
+enum class ClientChange { secured, told };  // it speaks TLS now; a peer in front says that it is another one
 
 class Downstream {
  public:
@@ -54,12 +62,20 @@ class Downstream {
   virtual void rcpt(const protocol::RcptCommand& command) = 0;
   virtual void reset() = 0;  // RSET; its reply is taken by answer() too
   virtual io::Task<protocol::Reply> answer() = 0;
+  // VRFY, EXPN, HELP or ETRN, outside of any group.
+  virtual io::Task<protocol::Reply> inquire(std::string command);
+  // A line of an AUTH exchange, outside of any group: AUTH itself, then a response to each 334. After 235 the leg is
+  // this user's: once it is lost nothing replaces it, and everything is answered by 421.
+  virtual io::Task<protocol::Reply> authenticate(std::string line);
   // The transaction's accepted envelope while one is open (for replay after a lost connection), else nullptr.
   virtual void follow(const protocol::Envelope* accepted) = 0;
   // RSET whose reply nobody waits for: after a message that we refuse ourselves.
   virtual void forget_transaction() = 0;
   // Nothing of this connection is to be used any more; the next command makes a new one.
   virtual void start_over() = 0;
+  // Between two sessions of the dialogue, before the next hello(). Where the downstream has to hear of it, and cannot on
+  // this connection, that is closed and the next command makes a new one.
+  virtual void client_changed(ClientChange) {}
 
   // While nothing is asked: `stirred` is raised when bytes or an end of connection arrive; then call look().
   virtual io::Signal& stirred() = 0;
@@ -75,6 +91,8 @@ class Downstream {
   virtual std::string address() const = 0;  // relay= of the log
 };
 
-std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Downstream& settings, io::Scope& scope);
+// `client` is kept and looked at whenever the downstream is to be told who it is.
+std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Listener& listener,
+                                            const ClientFacts& client, io::Scope& scope);
 
 }  // namespace session

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/judge/policy.h"
+#include "proxy/session/mixed_replies.h"
 
 namespace session {
 
@@ -43,18 +44,21 @@ Task<std::optional<scanner::Report>> scan(Transaction& mail, const Services& ser
     if (is_gone(client)) co_return std::nullopt;
     downstream.look();
   }
-  services.scanner->overdue();
+  job->overdue();
   co_return out_of_time();
 }
 
 Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
              Downstream& downstream, io::Scope& scope) {
-  Parcel parcel(mail.envelope, *mail.spool, mail.counts.dot_lines, mail.verdict.added_field, mail.trace_id, facts.address,
-                facts.helo, facts.ip, facts.esmtp, mail.slot, client, mail.times.final_dot + services.config->limits.answer_within);
+  const std::string added = mail.hidden ? std::string() : mail.trace_field + mail.verdict.added_field;
+  Parcel parcel(mail.envelope, *mail.spool, mail.counts.dot_lines, added, mail.trace_id, facts,
+                mail.slot, client, mail.times.final_dot + services.config->limits.answer_within);
   Delivery delivery = co_await downstream.deliver(parcel);
   mail.times.relay_end = scope.now();
   mail.relay = downstream.address();
-  mail.reply = std::move(delivery.reply);
+  mail.reply = delivery.each.empty() ? std::move(delivery.reply) : combined(delivery.each, mail.envelope.recipients);
+  mail.each = std::move(delivery.each);
+  mail.settled = std::move(delivery.settled);
   mail.end = delivery.client_gone ? End::client_gone : delivery.unknown ? End::unknown : End::answered;
 }
 

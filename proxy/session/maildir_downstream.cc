@@ -1,6 +1,7 @@
 #include "proxy/session/maildir_downstream.h"
 
 #include "proxy/session/client_leg.h"
+#include "proxy/session/trace_field.h"
 
 namespace session {
 
@@ -32,16 +33,13 @@ Reply reply_for(Answer::Status status, Reply kept) {
   return reply::make(451, "4.3.0", "Mail system failure, please try again later");
 }
 
-// RFC 5321 4.4, without the `for` clause and the date, which differ per copy.
-std::string received_field(const Parcel& parcel, const std::string& hostname) {
-  return "Received: from " + std::string(parcel.helo) + " ([" + std::string(parcel.client_ip) + "])\r\n\tby " + hostname +
-         " (gatepost) with " + (parcel.esmtp ? "ESMTP" : "SMTP") + " id " + std::string(parcel.trace_id);
-}
-
 }  // namespace
 
 MaildirDownstream::MaildirDownstream(const Services& services, const config::Downstream& settings, io::Scope& scope)
-    : services_(services), settings_(settings), scope_(scope), capabilities_(protocol::carried()) {
+    : services_(services), settings_(settings), scope_(scope) {
+  protocol::Carry carry;
+  carry.chunking = true;
+  capabilities_ = protocol::carried(carry);
   capabilities_.dsn = false;  // nobody here would send the notifications
 }
 
@@ -69,24 +67,12 @@ void MaildirDownstream::rcpt(const protocol::RcptCommand& command) {
 
 void MaildirDownstream::reset() { asked_.emplace_back(reply::ok()); }
 
-Task<Answer> MaildirDownstream::wait_for(judge::KeeperJob& job, io::TimePoint until) {
-  while (true) {
-    std::optional<Answer> answer = job.answer();
-    if (answer) co_return std::move(*answer);
-    const io::Woken woken = co_await io::Wait(scope_, until, job.done());
-    if (woken == io::Woken::deadline) break;
-  }
-  Answer late;
-  late.detail = "the keeper does not answer";
-  co_return late;
-}
-
 Task<Reply> MaildirDownstream::answer() {
   auto asked = std::move(asked_.front());
   asked_.pop_front();
   if (Reply* known = std::get_if<Reply>(&asked)) co_return std::move(*known);
   --looked_up_;
-  const Answer answer = co_await wait_for(*std::get<Lookup>(asked), scope_.now() + settings_.reply_timeout);
+  const Answer answer = co_await judge::answer_of(*std::get<Lookup>(asked), scope_, scope_.now() + settings_.reply_timeout);
   co_return reply_for(answer.status, reply::make(250, "2.1.5", "Recipient ok"));
 }
 
@@ -97,7 +83,8 @@ Task<Delivery> MaildirDownstream::deliver(Parcel& parcel) {
   request.path = *settings_.path;
   request.create = settings_.create;
   if (parcel.envelope.mail.reverse_path) request.return_path = format(*parcel.envelope.mail.reverse_path);
-  request.received = received_field(parcel, services_.config->hostname);
+  request.received = format(received_of(parcel.client, parcel.envelope.mail.parameters.smtputf8,
+                                        services_.config->hostname, parcel.trace_id));
   request.extra_fields = std::string(parcel.added_field);
   request.prefix = parcel.spool.prefix_size();
   request.size = parcel.spool.size();
@@ -112,12 +99,12 @@ Task<Delivery> MaildirDownstream::deliver(Parcel& parcel) {
   if (scope_.now() >= parcel.answer_by - services_.config->limits.min_relay_wait)
     co_return Delivery(reply::make(451, "4.4.2", "No time is left to keep the message, please try again"));
   InFlight& in_flight = *services_.in_flight;
-  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client, address());
+  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client.address, address());
   if (!parcel.slot.take(in_flight, slot))
     co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));
   const auto job = services_.keeper->start(std::move(request), *fd);
   const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
-  const Answer answer = co_await wait_for(*job, until);
+  const Answer answer = co_await judge::answer_of(*job, scope_, until);
   Reply kept = reply::make(250, "2.0.0", "Ok: kept as " + std::string(parcel.trace_id));
   Delivery delivery(reply_for(answer.status, std::move(kept)));
   // Without an answer the copies may be there, whole, all the same.

@@ -32,7 +32,6 @@ class MaildirDownstream final : public Downstream {
 
  private:
   using Lookup = std::unique_ptr<judge::KeeperJob>;
-  io::Task<keeper::Answer> wait_for(judge::KeeperJob& job, io::TimePoint until);
 
   const Services& services_;
   const config::Downstream& settings_;

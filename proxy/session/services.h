@@ -15,6 +15,10 @@
 #include "proxy/judge/keeper_client.h"
 #include "proxy/judge/scan_client.h"
 
+namespace io {
+struct TlsContexts;
+}
+
 namespace session {
 
 // The ends of data that are in flight, visible to the supervisor if this process dies (supervisor/window.h).
@@ -50,6 +54,10 @@ class InFlightSlot {
   void* slot_ = nullptr;
 };
 
+class ConnectionPool;
+class Identities;
+class WithheldLog;
+
 struct Services {
   std::shared_ptr<const config::Config> config;
   io::Connector* connector = nullptr;
@@ -57,6 +65,10 @@ struct Services {
   judge::KeeperClient* keeper = nullptr;
   io::SpoolSpace* spool = nullptr;
   InFlight* in_flight = nullptr;
+  std::shared_ptr<const io::TlsContexts> tls;  // of today; nullptr: no TLS anywhere
+  ConnectionPool* pool = nullptr;  // nullptr: every session connects anew
+  WithheldLog* withheld = nullptr;  // nullptr: keywords are withheld in silence
+  Identities* identities = nullptr;  // nullptr: servers are told what is configured, "auto" tells nothing
   std::function<void(admin::Level, admin::Record&&)> log;
   std::function<std::string()> new_trace_id;  // short, unique, printable
 };

@@ -1,7 +1,11 @@
 // One small function per verb (RFC 5321 4.1.1): what is asked of the downstream, and what we answer ourselves.
-#include "proxy/session/content.h"
-#include "proxy/session/end_of_data.h"
+#include <algorithm>
+
+#include "protocol/inquiry.h"
+#include "proxy/session/disguise.h"
+#include "proxy/session/offer.h"
 #include "proxy/session/smtp_session.h"
+#include "proxy/session/withheld_log.h"
 
 namespace session {
 
@@ -30,30 +34,26 @@ Task<> SmtpSession::on_hello(Verb verb, std::string_view argument) {
   }
   greeted_ = true;
   state_ = SmtpState::greeted;
-  facts_.esmtp = verb == Verb::ehlo;
-  const std::string& hostname = services_.config->hostname;
-  if (!facts_.esmtp) {
-    offered_ = protocol::Capabilities();
-    client_->queue(Reply(250, std::nullopt, hostname), false);
-    co_return;
-  }
-  offered_ = intersection(protocol::carried(), downstream_->capabilities());
-  offered_.size_limit = content_limit();
-  client_->queue(ehlo_reply(hostname, offered_), false);
+  facts_.esmtp = verb != Verb::helo;
+  const std::vector<std::string> shown = listener_.hide ? answered.lines() : std::vector{services_.config->hostname};
+  offered_ = protocol::Capabilities();
+  if (facts_.esmtp) offered_ = offer(services_, listener_, facts_, downstream_->capabilities(), offers_starttls());
+  client_->limit_lines(offered_.auth.empty() ? longest_command : protocol::max_auth_line);
+  if (!facts_.esmtp) co_return client_->queue(Reply(250, std::nullopt, shown), false);
+  note_withheld();
+  client_->queue(listener_.hide ? disguised(answered, offered_) : ehlo_reply(shown.front(), offered_), false);
 }
 
-// The smallest of the downstream's limit, ours and the scanner's; 0 = none. It holds after HELO, too.
-std::uint64_t SmtpSession::content_limit() const {
-  std::uint64_t smallest = downstream_->capabilities().size_limit;
-  const auto lower = [&smallest](std::uint64_t limit) {
-    if (limit != 0 && (smallest == 0 || limit < smallest)) smallest = limit;
-  };
-  lower(listener_.max_message);
-  if (services_.scanner != nullptr) lower(services_.config->scanners.front().max_file_size);
-  return smallest;
+// What the server has and the client does not read of: an administrator may wonder.
+void SmtpSession::note_withheld() {
+  if (services_.withheld == nullptr) return;
+  const std::vector<std::string> keywords = withheld(downstream_->capabilities(), offered_);
+  const std::string news = services_.withheld->news(listener_.name, downstream_->address(), keywords);
+  if (!news.empty()) note(admin::Level::info, "withheld", news);
 }
 
 void SmtpSession::on_mail(std::string_view argument) {
+  ++mails_;
   auto command = parse_mail(argument, offered_);
   if (!command) return own(command.error());
   downstream_->mail(*command);
@@ -62,7 +62,8 @@ void SmtpSession::on_mail(std::string_view argument) {
 }
 
 void SmtpSession::on_rcpt(std::string_view argument) {
-  if (recipients_asked() >= listener_.max_recipients)
+  const std::size_t most = takes_one_recipient(services_, listener_) ? 1 : listener_.max_recipients;
+  if (recipients_asked() >= most)
     return own(reply::make(452, "4.5.3", "Too many recipients, send the others in a further transaction"));
   auto command = parse_rcpt(argument, offered_, smtputf8_asked());
   if (!command) return own(command.error());
@@ -94,11 +95,30 @@ void SmtpSession::on_rset() {
   state_ = after_transaction(state_);
 }
 
-void SmtpSession::on_junk(Verb verb) {
+void SmtpSession::on_noop() {
   ++junk_;
-  if (verb == Verb::vrfy) own(reply::make(252, "2.5.0", "Cannot verify, but will accept mail for those whom the server accepts"));
-  else if (verb == Verb::help) own(reply::make(214, "2.0.0", "See RFC 5321"));
-  else own(reply::ok());
+  own(reply::ok());
+}
+
+// VRFY, EXPN, HELP and ETRN: the server's answer where these are forwarded, else what RFC 5321 4.1.1 has for those who
+// will not tell.
+Task<> SmtpSession::on_inquiry(Verb verb, std::string_view argument) {
+  ++junk_;
+  const auto& forwarded = listener_.forward_commands;
+  if (std::ranges::find(forwarded, to_string(verb)) != forwarded.end()) {
+    const auto inquiry = parse_inquiry(verb, argument, offered_);
+    if (!inquiry) co_return own(inquiry.error());
+    co_await settle();
+    if (ending_) co_return;
+    const Reply answered = co_await downstream_->inquire(format(*inquiry));
+    own(answered);
+  } else if (verb == Verb::vrfy) {
+    own(reply::make(252, "2.5.0", "Cannot verify, but will accept mail for those whom the server accepts"));
+  } else if (verb == Verb::help) {
+    own(reply::make(214, "2.0.0", "See RFC 5321"));
+  } else {
+    own(reply::make(502, "5.5.1", std::string(to_string(verb)) + " is not offered here"));
+  }
 }
 
 Task<> SmtpSession::on_quit() {
@@ -106,44 +126,6 @@ Task<> SmtpSession::on_quit() {
   if (ending_) co_return;
   quit_ = true;
   end_with(reply::make(221, "2.0.0", "Bye"));
-}
-
-Task<> SmtpSession::on_data() {
-  co_await settle();
-  if (ending_) co_return;
-  if (transaction_ && transaction_->envelope.recipients.empty())
-    co_return own(reply::make(554, "5.5.1", "No valid recipients"));
-  if (std::optional<Reply> refusal = check_legal(state_, Verb::data)) co_return own(std::move(*refusal));
-  client_->take_input();
-  if (client_->has_unread()) {
-    note(admin::Level::warning, "spoke_before_354");
-    co_return end_with(reply::make(554, "5.5.0", "Protocol error: you must wait for the reply to DATA"));
-  }
-  client_->queue(Reply(354, std::nullopt, "End data with <CR><LF>.<CR><LF>"), false);
-  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
-  if (told) co_await on_content(*transaction_);
-  else ending_ = true;
-}
-
-Task<> SmtpSession::on_content(Transaction& mail) {
-  mail.reply.reset();
-  mail.times.data_begin = scope_.now();
-  const ContentEnd end =
-      co_await receive_content(mail, services_, listener_, content_limit(), *client_, *downstream_, scope_);
-  mail.times.final_dot = scope_.now();
-  if (end == ContentEnd::client_gone) mail.end = End::client_gone;
-  else if (end == ContentEnd::too_slow) mail.reply = reply::make(421, "4.4.2", "Timeout while reading the message, closing");
-  else co_await finish(mail, facts_, services_, *client_, *downstream_, scope_);
-  if (mail.end == End::client_gone) {
-    ending_ = true;
-    co_return end_transaction(End::client_gone);
-  }
-  say(*mail.reply);
-  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
-  if (!told) ending_ = true;
-  if (!told && mail.end == End::answered) mail.end = End::answer_lost;
-  if (mail.reply->positive()) junk_ = 0;
-  end_transaction(mail.end);
 }
 
 }  // namespace session

@@ -33,15 +33,23 @@ Reply lost_after_dot() {
 
 }  // namespace
 
-Task<std::optional<Reply>> SmtpDownstream::ask_data() {
+// Nothing: the envelope stands there, on this connection or a new one.
+Task<std::optional<Reply>> SmtpDownstream::make_ready() {
   look();
   if (stream_) co_await swallow(reply_deadline());
   if (broken_) co_return lost_reply();
-  if (!stream_) {
-    const bool alive = co_await revive();
-    if (!alive) co_return reply::make(451, "4.4.1", "The mail server behind does not answer, please try again");
-  }
+  if (stream_) co_return std::nullopt;
+  lacks_binary_ = false;
+  const bool alive = co_await revive();
+  if (alive) co_return std::nullopt;
+  if (authenticated_) co_return lost_reply();
+  if (lacks_binary_) co_return reply::make(554, "5.6.1", "The mail server behind takes no binary content any more");
+  co_return reply::make(451, "4.4.1", "The mail server behind does not answer, please try again");
+}
+
+Task<std::optional<Reply>> SmtpDownstream::ask_data() {
   ask("DATA");
+  for_us_.clear();  // its reply is read below
   const bool sent = co_await send_asked();
   if (!sent) {
     outstanding_ = 0;
@@ -196,34 +204,55 @@ Task<Delivery> SmtpDownstream::give_up(Sent why, io::TimePoint until) {
   co_return given_up;
 }
 
-Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
-  const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
+// A reply to the end of data; nothing = it did not come.
+Task<std::optional<Reply>> SmtpDownstream::await_final(io::TimePoint until) {
   std::optional<Reply> answered = co_await read_reply(until);
   if (answered && answered->intermediate()) {
     lose("answered the end of data with " + to_text(*answered));
     answered.reset();
   }
+  co_return answered;
+}
+
+Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
+  const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
+  std::optional<Reply> answered = co_await await_final(until);
   Delivery delivery(answered ? std::move(*answered) : lost_after_dot());
   delivery.unknown = !answered;
-  if (stream_ && !unread_.empty()) {
-    lose("sent more replies than it was asked for");
-    broken_ = true;
-  }
+  clean_ = delivery.reply.positive();
+  if (!clean_) ++life_.negative_replies;
   co_return delivery;
 }
 
-Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
+// RFC 2033 4.2: one reply per accepted recipient. Each that came counts, even if the connection breaks before the next.
+Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel) {
+  const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
+  Delivery delivery(lost_after_dot());
+  for (std::size_t i = 0; i < parcel.envelope.recipients.size(); ++i) {
+    std::optional<Reply> answered = co_await await_final(until);
+    if (!answered) delivery.unknown = true;
+    delivery.each.push_back(answered ? std::move(*answered) : lost_after_dot());
+  }
+  clean_ = !delivery.unknown;
+  co_return delivery;
+}
+
+Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
   const io::TimePoint until = parcel.answer_by - services_.config->limits.min_relay_wait;
   bound_ = until;
-  std::optional<Reply> refused = co_await ask_data();
+  std::optional<Reply> refused = co_await make_ready();
+  const bool by_bdat = goes_by_bdat(parcel.envelope);
+  if (!refused && !by_bdat) refused = co_await ask_data();
   bound_ = io::never;
   keep_alives_ = 0;
   if (refused) {
+    ++life_.negative_replies;
     if (stream_ && refused->code() == 421) lose("ended the session: " + to_text(*refused));
     if (stream_) forget_transaction();
     co_return Delivery(std::move(*refused));
   }
-  Sent sent = co_await push_before_dot(parcel, until);
+  Task<Sent> starting = by_bdat ? push_chunk_start(parcel, until) : push_before_dot(parcel, until);
+  Sent sent = co_await std::move(starting);
   if (sent == Sent::all && reply_is_early()) sent = Sent::early_reply;
   if (sent == Sent::all && !stream_) sent = Sent::lost;
   if (sent == Sent::all && scope_.now() >= until) sent = Sent::late;
@@ -234,18 +263,26 @@ Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
     co_return given_up;
   }
   InFlight& in_flight = *services_.in_flight;
-  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client, address_);
+  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client.address, address_);
   if (!parcel.slot.take(in_flight, slot)) {
     lose("too many messages are in flight");
     co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));
   }
-  sent = co_await push_last(parcel, until);
+  Task<Sent> ending = by_bdat ? push_chunk_end(parcel, until) : push_last(parcel, until);
+  sent = co_await std::move(ending);
   if (sent != Sent::all) {
     parcel.slot.close();
     Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
   }
-  Delivery delivery = co_await await_verdict(parcel);
+  Task<Delivery> waiting = is_lmtp() ? await_verdicts(parcel) : await_verdict(parcel);
+  Delivery delivery = co_await std::move(waiting);
+  if (stream_ && !unread_.empty()) {
+    lose("sent more replies than it was asked for");
+    broken_ = true;
+  }
+  // RFC 3030 section 2: behind a refused BDAT the state is undefined.
+  if (by_bdat && stream_ && !clean_ && delivery.reply.code() != 421) forget_transaction();
   co_return delivery;
 }
 

@@ -14,51 +14,13 @@ namespace {
 
 // Postfix allows 100 junk commands in a session (dialogue.md D3).
 constexpr unsigned most_keep_alives = 50;
-constexpr io::Duration farewell_patience = std::chrono::seconds(2);
-
-Reply not_available() {
-  return reply::make(421, "4.4.1", "Service not available, the mail server behind does not answer");
-}
 
 }  // namespace
 
-Task<Reply> SmtpDownstream::open() {
-  const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
-  io::Connected connected =
-      co_await services_.connector->connect(settings_.servers, scope_, settings_.connect_timeout, until);
-  if (!connected) {
-    lost_why_ = connected.error().text;
-    co_return not_available();
-  }
-  stream_ = std::move(*connected);
-  address_ = stream_->peer();
-  parser_ = protocol::ReplyParser();
-  last_sent_ = scope_.now();
-  std::optional<Reply> banner = co_await read_reply(until);
-  if (!banner) co_return not_available();
-  if (banner->intermediate() || !unread_.empty()) {
-    lose("does not begin with a banner");
-    co_return not_available();
-  }
-  if (!banner->positive()) lose("refused us: " + to_text(*banner));
-  co_return std::move(*banner);
-}
-
-Task<Reply> SmtpDownstream::hello(protocol::Verb verb, std::string name) {
-  std::string former = std::exchange(hello_name_, {});  // should it take a new connection, that is greeted once
-  ask(std::string(to_string(verb)) + " " + name);
-  Reply answered = co_await answer();
-  hello_name_ = std::move(former);
-  if (!answered.positive()) co_return answered;
-  hello_verb_ = verb;
-  hello_name_ = std::move(name);
-  capabilities_ = verb == protocol::Verb::ehlo ? parse_capabilities(answered) : protocol::Capabilities();
-  co_return answered;
-}
-
-void SmtpDownstream::ask(std::string command) {
+void SmtpDownstream::ask(std::string command, bool for_us) {
   command += "\r\n";
   asked_.push_back(std::move(command));
+  for_us_.push_back(for_us);
 }
 
 Task<bool> SmtpDownstream::send_asked() {
@@ -67,6 +29,7 @@ Task<bool> SmtpDownstream::send_asked() {
   std::string group;
   for (std::size_t i = 0; i < count; ++i) {
     group += asked_.front();
+    if (unproven_) sent_.push_back(std::move(asked_.front()));
     asked_.pop_front();
   }
   outstanding_ += count;
@@ -77,6 +40,15 @@ Task<bool> SmtpDownstream::send_asked() {
 }
 
 Task<Reply> SmtpDownstream::answer() {
+  while (true) {
+    const bool for_us = !for_us_.empty() && for_us_.front();
+    if (!for_us_.empty()) for_us_.pop_front();
+    Reply answered = co_await answer_next();
+    if (!for_us || broken_) co_return answered;
+  }
+}
+
+Task<Reply> SmtpDownstream::answer_next() {
   if (broken_) {
     asked_.clear();
     co_return lost_reply();
@@ -87,6 +59,7 @@ Task<Reply> SmtpDownstream::answer() {
     if (!alive) outstanding_ += std::exchange(asked_, {}).size();  // one attempt answers the whole group
   }
   if (stream_ && outstanding_ == 0) co_await send_asked();
+  if (!stream_ && unproven_) co_await replace_unproven();
   if (!stream_) {
     // What was asked before the loss is answered by the loss, one reply each.
     if (outstanding_ > 0) --outstanding_;
@@ -94,9 +67,14 @@ Task<Reply> SmtpDownstream::answer() {
     co_return lost_reply();
   }
   std::optional<Reply> answered = co_await read_reply(reply_deadline());
+  if (unproven_ && (!answered || answered->code() == 421)) {
+    const bool alive = co_await replace_unproven();
+    if (alive) answered = co_await read_reply(reply_deadline());
+  }
   --outstanding_;
   if (!answered) co_return lost_reply();
-  if (answered->intermediate()) {
+  note(*answered);
+  if (answered->intermediate() && !(auth_asked_ && answered->code() == 334)) {
     lose("answered out of turn: " + to_text(*answered));
     co_return lost_reply();
   }
@@ -105,6 +83,24 @@ Task<Reply> SmtpDownstream::answer() {
     broken_ = true;
   }
   co_return std::move(*answered);
+}
+
+void SmtpDownstream::mail(const protocol::MailCommand& command) {
+  if (channel_ == Channel::xforward) ask_xforward();
+  ask(format(command, capabilities_));
+  mail_asked_ = true;
+  clean_ = false;
+  ++life_.transactions;
+}
+
+// What this reply says about the connection's further use.
+void SmtpDownstream::note(const Reply& answered) {
+  if (answered.transient() || answered.permanent()) ++life_.negative_replies;
+  if (!unproven_) return;
+  sent_.pop_front();
+  if (!mail_asked_) return;
+  unproven_ = false;
+  sent_.clear();
 }
 
 std::optional<Reply> SmtpDownstream::parse_reply(std::string_view& input) {
@@ -130,7 +126,7 @@ Task<std::optional<Reply>> SmtpDownstream::read_reply(io::TimePoint until) {
     if (got.status == IoStatus::ok) {
       std::string_view input(space.data, got.count);
       std::optional<Reply> reply = parse_reply(input);
-      unread_.assign(input);
+      if (stream_) unread_.assign(input);  // what is not a reply is not the next connection's first octet either
       if (reply) co_return reply;
     } else if (got.status != IoStatus::would_block) {
       lose("closed the connection");
@@ -161,6 +157,7 @@ void SmtpDownstream::heed(const Reply& reply) {
   if (to_reset) reset_unheeded_ = false;
   if (reply.code() == 421) lose("ended the session: " + to_text(reply));
   else if (to_reset && !reply.positive()) lose("refused RSET: " + to_text(reply));  // it may hold the old transaction
+  else if (to_reset) clean_ = true;
 }
 
 void SmtpDownstream::lose(std::string why) {
@@ -178,7 +175,13 @@ void SmtpDownstream::drop() {
 
 Reply SmtpDownstream::lost_reply() const {
   if (broken_) return reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing");
+  if (authenticated_) return reply::make(421, "4.4.2", "The connection to the mail server behind was lost, closing");
   return reply::make(451, "4.4.2", "The connection to the mail server behind was lost, please try again");
+}
+
+bool SmtpDownstream::carries_binary() const {
+  return accepted_ == nullptr || accepted_->mail.parameters.body != protocol::Body::binary_mime ||
+         (capabilities_.chunking && capabilities_.binary_mime);
 }
 
 bool SmtpDownstream::carries_all() const {
@@ -188,27 +191,34 @@ bool SmtpDownstream::carries_all() const {
                    std::any_of(accepted_->recipients.begin(), accepted_->recipients.end(),
                                [](const auto& r) { return r.parameters.notify || r.parameters.orcpt; });
   return (!used.smtputf8 || capabilities_.smtputf8) && (!used.body || capabilities_.eight_bit_mime) &&
-         (!dsn || capabilities_.dsn);
+         (!dsn || capabilities_.dsn) && carries_binary();
 }
 
 Task<bool> SmtpDownstream::revive() {
-  // Nothing of a message has gone downstream yet, so a new connection loses nothing (D3).
+  // Nothing of a message has gone downstream yet, so a new connection loses nothing (D3); but it would be nobody's, and
+  // the next line of an exchange no answer to anything.
+  if (authenticated_ || in_exchange_) co_return false;
   std::deque<std::string> asked = std::exchange(asked_, {});
+  std::deque<bool> for_us = std::exchange(for_us_, {});
   const Reply banner = co_await open();
-  if (banner.positive() && !hello_name_.empty()) {
+  if (banner.positive() && greeting_) {
+    co_await introduce();
+  } else if (banner.positive() && !hello_name_.empty()) {
     const Reply greeted = co_await hello(hello_verb_, hello_name_);
     if (!greeted.positive()) lose("refused us: " + to_text(greeted));
   }
+  lacks_binary_ = stream_ && !carries_binary();
   if (stream_ && !carries_all()) lose("no longer offers what this message needs");
   if (stream_ && accepted_ != nullptr) co_await replay();
   asked_ = std::move(asked);
+  for_us_ = std::move(for_us);
   co_return static_cast<bool>(stream_);
 }
 
 Task<bool> SmtpDownstream::replay() {
   mail(accepted_->mail);
   for (const protocol::RcptCommand& recipient : accepted_->recipients) rcpt(recipient);
-  const std::size_t count = asked_.size();
+  const std::size_t count = 1 + accepted_->recipients.size();
   bool all = true;
   for (std::size_t i = 0; i < count; ++i) {
     if (!stream_) break;
@@ -217,6 +227,7 @@ Task<bool> SmtpDownstream::replay() {
   }
   if (stream_ && !all) lose("no longer accepts what it accepted before");
   asked_.clear();
+  for_us_.clear();
   outstanding_ = 0;
   co_return static_cast<bool>(stream_);
 }
@@ -280,6 +291,11 @@ io::TimePoint SmtpDownstream::keep_alive(io::TimePoint now) {
 }
 
 Task<> SmtpDownstream::close(bool polite) {
+  if (in_exchange_) drop();  // QUIT would be a response
+  if (stream_ && polite) {
+    const bool shared = co_await release();
+    if (shared) co_return;
+  }
   if (stream_ && polite && outstanding_ == 0) {
     const io::TimePoint until = scope_.now() + farewell_patience;
     const bool heeded = co_await swallow(until);

@@ -25,18 +25,22 @@ Reply odd_line(const protocol::Line& line) {
                                    : line.bare_lf ? "A command must end in CRLF, not in LF alone"
                                                   : "A command cannot hold a lone CR");
 }
+// MAILMAX of RFC 9422.
+Reply enough_messages() { return reply::make(421, "4.7.0", "Too many messages in one session, please reconnect"); }
 Reply shutting_down() { return reply::make(421, "4.3.2", "Service is shutting down, please reconnect"); }
 
 }  // namespace
 
 SmtpSession::SmtpSession(const Services& services, const config::Listener& listener, std::unique_ptr<io::Stream> client,
-                         std::string client_ip, io::Loop& loop)
-    : services_(services), listener_(listener), scope_(loop), trace_id_(services.new_trace_id()) {
-  facts_.address = client->peer();
-  facts_.ip = std::move(client_ip);
-  facts_.listener = listener.name;
+                         const Arrival& arrival, io::Loop& loop)
+    : services_(services),
+      listener_(listener),
+      scope_(loop),
+      trace_id_(services.new_trace_id()),
+      facts_(facts_of(arrival, listener)),
+      occupancy_(arrival.occupancy) {
   client_ = std::make_unique<ClientLeg>(std::move(client), scope_, listener.half_close);
-  downstream_ = make_downstream(services_, services_.config->downstream_of(listener_), scope_);
+  downstream_ = make_downstream(services_, listener_, facts_, scope_);
 }
 
 Task<> SmtpSession::run() {
@@ -81,7 +85,18 @@ Task<> SmtpSession::story() {
   }
 }
 
+Reply SmtpSession::greeting() const {
+  if (banner_) return *banner_;
+  return Reply(220, std::nullopt, services_.config->hostname + (is_lmtp() ? " LMTP gatepost" : " ESMTP gatepost"));
+}
+
 Task<bool> SmtpSession::greet() {
+  const bool introduced = co_await read_proxy_header();
+  if (!introduced) co_return false;
+  if (listener_.tls.mode == config::ListenerTlsMode::implicit) {
+    const bool secured = co_await secure();
+    if (!secured) co_return false;
+  }
   const Reply banner = co_await downstream_->open();
   if (!banner.positive()) {
     note(admin::Level::warning, "downstream_refused", to_text(banner));
@@ -89,6 +104,7 @@ Task<bool> SmtpSession::greet() {
     co_await deliver_replies();
     co_return false;
   }
+  if (listener_.hide) banner_ = Reply(220, std::nullopt, banner.lines());
   const io::TimePoint quiet_until = scope_.now() + listener_.early_talker_wait;
   client_->take_input();
   while (scope_.now() < quiet_until && !client_->gone() && !client_->has_unread()) {
@@ -99,7 +115,7 @@ Task<bool> SmtpSession::greet() {
     note(admin::Level::warning, "early_talker");
     end_with(reply::make(554, "5.5.1", "Protocol error: you spoke before the banner"));
   } else {
-    client_->queue(Reply(220, std::nullopt, services_.config->hostname + " ESMTP gatepost"), false);
+    client_->queue(greeting(), false);
   }
   const bool told = co_await deliver_replies();
   co_return told && !ending_;
@@ -137,6 +153,8 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
     co_await say_goodbye(reply::make(221, "2.7.0", "This is a mail server"));
     co_return;
   }
+  if (line.text.size() > longest_command && command.verb != Verb::auth)
+    co_return own(reply::make(500, "5.5.2", "Line too long"));
   if (command.verb == Verb::unknown) co_return own(reply::unknown_command());
   if (command.verb == Verb::known_elsewhere)
     co_return own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here"));
@@ -144,18 +162,37 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
     co_await on_data();
     co_return;
   }
-  if (std::optional<Reply> refusal = check_legal(state_, command.verb)) co_return own(std::move(*refusal));
+  if (command.verb == Verb::bdat) {
+    co_await on_bdat(command.argument);
+    co_return;
+  }
+  const bool tells = command.verb == Verb::xclient || command.verb == Verb::xforward;
+  std::optional<Reply> refusal =
+      tells ? refuse_to_be_told(command.verb) : check_legal(state_, command.verb, circumstances());
+  if (refusal) co_return own(std::move(*refusal));
+  if (needs_tls(command.verb)) co_return own(reply::make(530, "5.7.0", "Must issue a STARTTLS command first"));
   switch (command.verb) {
     case Verb::ehlo:
-    case Verb::helo: co_await on_hello(command.verb, command.argument); break;
+    case Verb::helo:
+    case Verb::lhlo: co_await on_hello(command.verb, command.argument); break;
     case Verb::mail:
       if (scope_.draining()) co_await say_goodbye(shutting_down());
+      else if (listener_.max_messages != 0 && mails_ >= listener_.max_messages) co_await say_goodbye(enough_messages());
       else on_mail(command.argument);
       break;
     case Verb::rcpt: on_rcpt(command.argument); break;
     case Verb::rset: on_rset(); break;
     case Verb::quit: co_await on_quit(); break;
-    default: on_junk(command.verb); break;
+    case Verb::starttls: co_await on_starttls(command); break;
+    case Verb::xclient: co_await on_xclient(command.argument); break;
+    case Verb::xforward: co_await on_xforward(command.argument); break;
+    case Verb::auth: co_await on_auth(command.argument); break;
+    case Verb::noop: on_noop(); break;
+    case Verb::vrfy:
+    case Verb::expn:
+    case Verb::help:
+    case Verb::etrn: co_await on_inquiry(command.verb, command.argument); break;
+    default: own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here")); break;
   }
 }
 
@@ -232,12 +269,17 @@ Task<bool> SmtpSession::deliver_replies() {
 }
 
 void SmtpSession::end_transaction(End end) {
+  chunks_.reset();
+  chunks_failed_ = false;
   const std::unique_ptr<Transaction> mail = std::move(transaction_);
   downstream_->follow(nullptr);
   mail->end = end;
   state_ = actual_state();
+  note_origin(*mail);
   admin::Record record(services_.config->log.format, admin::Level::info, mail->trace_id);
   summarise(record, *mail, facts_);
+  facts_.origin.reset();
+  facts_.forwarded.reset();
   services_.log(admin::Level::info, std::move(record));
 }
 
@@ -260,9 +302,21 @@ End SmtpSession::end_when_cut() const {
   return quit_ ? End::reset : End::open;
 }
 
+protocol::Circumstances SmtpSession::circumstances() const {
+  protocol::Circumstances circumstances(offered_);
+  circumstances.lmtp = is_lmtp();
+  circumstances.tls = facts_.tls.has_value();
+  circumstances.authenticated = facts_.authenticated;
+  circumstances.binary =
+      transaction_ && transaction_->envelope.mail.parameters.body == protocol::Body::binary_mime;
+  return circumstances;
+}
+
 SmtpState SmtpSession::actual_state() const {
   if (!greeted_) return SmtpState::connected;
   if (!transaction_) return SmtpState::greeted;
+  if (chunks_failed_) return SmtpState::failed;
+  if (chunks_) return SmtpState::chunks;
   return transaction_->envelope.recipients.empty() ? SmtpState::mail : SmtpState::rcpt;
 }
 

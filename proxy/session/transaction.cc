@@ -51,10 +51,40 @@ std::string notes_of(const Transaction& mail) {
   return notes;
 }
 
+// Whose mail it is: the client, or whom it names (XFORWARD, the topmost Received field); then it is the peer.
+void name_client(admin::Record& record, const ClientFacts& client) {
+  if (client.forwarded && !client.forwarded->addr.text.empty()) {
+    const protocol::ClientIdentity& told = *client.forwarded;
+    record.text("client", told.addr.text).path("helo", told.helo.text).text("told_by", "xforward");
+    record.text("peer", client.address);
+    if (!told.ident.text.empty()) record.text("ident", told.ident.text);
+  } else if (client.origin) {
+    record.text("client", to_text(client.origin->ip)).path("helo", client.origin->helo).text("told_by", "received");
+    record.text("peer", client.address);
+  } else {
+    record.text("client", client.address).path("helo", client.helo);
+    if (client.told) record.text("peer", client.peer);
+  }
+}
+
+// What the PROXY header said beside the addresses.
+void add_front(admin::Record& record, const protocol::ProxyHeader& header) {
+  if (header.tls && header.tls->tls)
+    record.text("peer_tls", header.tls->version + (header.tls->cipher.empty() ? "" : "/" + header.tls->cipher));
+  if (header.tls && !header.tls->common_name.empty())
+    record.text(header.tls->verify == 0 ? "peer_cert" : "peer_cert_unverified", header.tls->common_name);
+  if (!header.authority.empty()) record.text("authority", header.authority);
+  if (!header.unique_id.empty()) record.text("unique_id", header.unique_id);
+}
+
 }  // namespace
 
 void summarise(admin::Record& record, const Transaction& mail, const ClientFacts& client) {
-  record.text("client", client.address).path("helo", client.helo).text("proto", client.esmtp ? "ESMTP" : "SMTP");
+  name_client(record, client);
+  record.text("proto", with_type(transmission_type(client, mail.envelope.mail.parameters.smtputf8)));
+  if (client.front) add_front(record, *client.front);
+  if (client.tls) record.text("tls", client.tls->version + "/" + client.tls->cipher);
+  if (!client.login.empty()) record.path("login", client.login);
   record.text("listener", client.listener);
   record.path("from", mail.envelope.mail.reverse_path ? format(*mail.envelope.mail.reverse_path) : "");
   if (!mail.envelope.recipients.empty()) record.path("to", format(mail.envelope.recipients.front().forward_path));
@@ -69,6 +99,9 @@ void summarise(admin::Record& record, const Transaction& mail, const ClientFacts
     record.quoted("reply", to_text(*mail.reply));
   }
   record.text("outcome", to_string(mail.end));
+  // As in the supervisor's line: which message a recipient may have twice (T:C7).
+  if (mail.end == End::unknown && mail.spool)
+    record.text("hash", fmt::format("{:016x}{:016x}", mail.spool->hash()[0], mail.spool->hash()[1]));
 }
 
 }  // namespace session

@@ -9,6 +9,7 @@
 #include "proxy/admin/log.h"
 #include "proxy/io/spool.h"
 #include "proxy/judge/facts.h"
+#include "proxy/session/client_facts.h"
 #include "proxy/session/services.h"
 
 namespace session {
@@ -38,22 +39,17 @@ struct Transaction {
   std::uint64_t received_fields = 0;
   bool ends_in_header = false;
   std::optional<protocol::Reply> refusal;  // of the content itself: too big, NUL, bare line ends, no space
+  std::string trace_field;                 // our Received field, or empty
+  bool hidden = false;                     // no other field is added either
   judge::Verdict verdict;
   bool judged = false;
   Times times;
   std::optional<protocol::Reply> reply;  // the final one
+  std::vector<protocol::Reply> each;     // of each recipient, where they differ or the client speaks LMTP
+  std::string settled;                   // of the Delivery
   std::string relay;                     // the downstream's address
   InFlightSlot slot;                     // open: our final dot is out
   End end = End::open;
-};
-
-// Who the client is, for the log.
-struct ClientFacts {
-  std::string address;   // ip:port
-  std::string ip;
-  std::string helo;
-  bool esmtp = false;
-  std::string listener;
 };
 
 // The one summary line of a transaction.

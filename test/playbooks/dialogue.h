@@ -8,8 +8,9 @@
 
 namespace playbook {
 
-// What the test does to the session in the middle of a dialogue.
-enum class Blow { none, stop, destroy, starve };
+// What happens in the middle of a dialogue: the session is stopped, or destroyed where it stands, an allocation fails,
+// or one of its peers vanishes (the youngest connection downstream) while the others go on as the file says.
+enum class Blow { none, stop, destroy, starve, client_reset, client_close, downstream_reset, downstream_close };
 
 struct Play {
   Manner manner;
@@ -21,7 +22,7 @@ struct Outcome {
   std::string failure;     // empty: all went as written and no rule was broken
   std::string transcript;  // what happened, with the lines of the file
   std::size_t steps = 0;
-  std::size_t octets = 0;  // that the session wrote
+  std::size_t octets = 0;  // on the wire, from and to the session
   bool struck = false;     // the blow fell before the dialogue was over
 };
 

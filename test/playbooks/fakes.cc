@@ -26,7 +26,7 @@ Task<io::Connected> FakeConnector::connect(const std::vector<config::Endpoint>& 
     co_await io::Wait(scope, std::min(until, scope.now() + per_server));
     co_return std::unexpected(io::ConnectError(server + ": timed out"));
   }
-  co_return io::Connected(peer(number).connect(server));
+  co_return io::Connection(peer(number).connect(server), server.substr(0, server.rfind(':')));
 }
 
 class FakeScanner::Job final : public judge::ScanJob {
@@ -37,6 +37,7 @@ class FakeScanner::Job final : public judge::ScanJob {
   ~Job() override { std::erase(owner_.jobs_, this); }
   std::optional<scanner::Report> report() override { return report_; }
   io::Signal& done() override { return done_; }
+  void overdue() override { ++owner_.overdue_; }
   bool waits() const { return !report_; }
   void answer(scanner::Report report) {
     report_ = std::move(report);
@@ -69,7 +70,8 @@ void FakeScanner::report(scanner::Report report) {
 
 class FakeKeeper::Job final : public judge::KeeperJob {
  public:
-  Job(FakeKeeper& owner, std::uint64_t id, bool delivers) : owner_(owner), id_(id), delivers_(delivers) {
+  Job(FakeKeeper& owner, std::uint64_t id, keeper::Request request)
+      : owner_(owner), id_(id), request_(std::move(request)) {
     owner_.jobs_.push_back(this);
   }
   ~Job() override { std::erase(owner_.jobs_, this); }
@@ -78,21 +80,26 @@ class FakeKeeper::Job final : public judge::KeeperJob {
     keeper::Answer answer;
     answer.id = id_;
     answer.status = *status_;
+    answer.known = known_;
     return answer;
   }
   io::Signal& done() override { return done_; }
+  void overdue() override { ++owner_.overdue_; }
   bool waits() const { return !status_; }
   void give(keeper::Answer::Status status) {
     status_ = status;
-    if (delivers_ && status == keeper::Answer::Status::kept) ++owner_.kept_;
+    const bool kept = status == keeper::Answer::Status::kept;
+    if (kept && request_.kind == keeper::Request::Kind::deliver) ++owner_.kept_;
+    if (kept && request_.of_journal()) known_ = owner_.consult_journal(request_);
     done_.raise();
   }
 
  private:
   FakeKeeper& owner_;
   std::uint64_t id_;
-  bool delivers_;
+  keeper::Request request_;
   std::optional<keeper::Answer::Status> status_;
+  std::string known_;
   io::Signal done_;
 };
 
@@ -102,7 +109,13 @@ std::unique_ptr<judge::KeeperJob> FakeKeeper::start(keeper::Request request, int
     recipients += (recipients.empty() ? "<" : ",<") + recipient.forward_path + ">";
   if (request.kind == keeper::Request::Kind::lookup) {
     asked.push_back("lookup " + recipients);
+  } else if (request.of_journal()) {
+    const auto name = request.kind == keeper::Request::Kind::recall     ? "recall "
+                      : request.kind == keeper::Request::Kind::remember ? "remember "
+                                                                        : "forget ";
+    asked.push_back(name + std::to_string(request.keys.size() / keeper::key_octets));
   } else {
+    ++deliveries_;
     asked.push_back("deliver from <" + request.return_path + "> to " + recipients);
     content = content_of(fd, request.prefix);
     extra_fields = request.extra_fields;
@@ -114,9 +127,20 @@ std::unique_ptr<judge::KeeperJob> FakeKeeper::start(keeper::Request request, int
     status = planned_.front();
     planned_.pop_front();
   }
-  auto job = std::make_unique<Job>(*this, ++last_id_, request.kind == keeper::Request::Kind::deliver);
+  auto job = std::make_unique<Job>(*this, ++last_id_, std::move(request));
   if (status) job->give(*status);
   return job;
+}
+
+std::string FakeKeeper::consult_journal(const keeper::Request& request) {
+  std::string known;
+  for (std::size_t at = 0; at < request.keys.size(); at += keeper::key_octets) {
+    const std::string key = request.keys.substr(at, keeper::key_octets);
+    if (request.kind == keeper::Request::Kind::recall) known += journal_.contains(key) ? '1' : '0';
+    else if (request.kind == keeper::Request::Kind::remember) journal_.insert(key);
+    else journal_.erase(key);
+  }
+  return known;
 }
 
 void FakeKeeper::answer(keeper::Answer::Status status) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,6 @@ class FakeConnector final : public io::Connector {
 class FakeScanner final : public judge::ScanClient {
  public:
   std::unique_ptr<judge::ScanJob> start(io::Spool& spool, io::Duration limit) override;
-  void overdue() override { ++overdue_; }
 
   // The report of the scan that waits, or of the next one.
   void report(scanner::Report report);
@@ -57,20 +57,26 @@ class FakeKeeper final : public judge::KeeperClient {
 
   void answer(keeper::Answer::Status status);  // of the job that waits, or of the next one; without: kept
   void stay_silent() { planned_.emplace_back(std::nullopt); }
-  // "lookup anna@example.net", "deliver from <a@b> to <c@d>,<e@f>"; taken in order.
+  // "lookup anna@example.net", "deliver from <a@b> to <c@d>,<e@f>", "recall 2", "remember 1", "forget 1"; taken in order.
   std::deque<std::string> asked;
   std::string content;       // of the last deliver
   std::string extra_fields;  // of the last deliver
   std::string received;      // of the last deliver
   std::size_t open_jobs() const { return jobs_.size(); }
-  std::size_t kept() const { return kept_; }  // deliveries answered with kept
+  std::size_t deliveries() const { return deliveries_; }  // asked for
+  std::size_t kept() const { return kept_; }              // deliveries answered with kept
+  unsigned overdue_calls() const { return overdue_; }
 
  private:
   class Job;
   std::deque<std::optional<keeper::Answer::Status>> planned_;
   std::vector<Job*> jobs_;
+  std::string consult_journal(const keeper::Request& request);
+  std::set<std::string> journal_;
   std::uint64_t last_id_ = 0;
+  std::size_t deliveries_ = 0;
   std::size_t kept_ = 0;
+  unsigned overdue_ = 0;
 };
 
 class FakeInFlight final : public session::InFlight {

@@ -12,14 +12,20 @@
 namespace playbook {
 namespace {
 
+sockaddr_storage ipv4(std::uint32_t host, std::uint16_t port) {
+  sockaddr_storage storage{};
+  auto& address = reinterpret_cast<sockaddr_in&>(storage);
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(host);
+  return storage;
+}
+
 config::Endpoint loopback(std::uint16_t port) {
   config::Endpoint endpoint;
   endpoint.text = "127.0.0.1:" + std::to_string(port);
-  auto& address = reinterpret_cast<sockaddr_in&>(endpoint.address);
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  endpoint.length = sizeof address;
+  endpoint.address = ipv4(INADDR_LOOPBACK, port);
+  endpoint.length = sizeof(sockaddr_in);
   return endpoint;
 }
 
@@ -40,16 +46,20 @@ config::Config plain_config() {
 }
 
 io::Task<> serve(const session::Services& services, const config::Listener& listener,
-                 std::unique_ptr<io::Stream> client, io::Loop& loop) {
-  session::SmtpSession session(services, listener, std::move(client), "192.0.2.7", loop);
+                 std::unique_ptr<io::Stream> client, const session::Arrival& arrival, io::Loop& loop) {
+  session::SmtpSession session(services, listener, std::move(client), arrival, loop);
   co_await session.run();
 }
 
 constexpr std::string_view verdict_field = "X-Gatepost-Verdict:";
+constexpr std::string_view trace_field = "Received: from ";
 
 }  // namespace
 
-World::World(Manner manner) : config(plain_config()), manner_(manner) {}
+World::World(Manner manner) : config(plain_config()), manner_(manner) {
+  arrival.peer = ipv4(0xC0000207, 40000);  // 192.0.2.7
+  arrival.local = ipv4(INADDR_LOOPBACK, 2525);
+}
 
 World::~World() { loop.destroy_roots(); }
 
@@ -64,6 +74,8 @@ void World::start() {
   services_.keeper = &keeper;
   services_.spool = &*spool_;
   services_.in_flight = &in_flight;
+  services_.withheld = &withheld_;
+  services_.identities = learns ? &identities_ : nullptr;
   services_.log = [this](admin::Level, admin::Record&& record) { log.push_back(std::move(record).take()); };
   services_.new_trace_id = [this] { return "trace" + std::to_string(++ids_); };
   client.heard = [this](std::string_view bytes) {
@@ -75,7 +87,7 @@ void World::start() {
   downstream(1);
   try {
     const Inside session(true);
-    loop.spawn(serve(services_, services_.config->listeners.front(), client.connect("192.0.2.7:40000"), loop));
+    loop.spawn(serve(services_, services_.config->listeners.front(), client.connect("192.0.2.7:40000"), arrival, loop));
   } catch (const std::bad_alloc&) {
     // As in ProxyLoop::welcome(): this client is not served.
   }
@@ -104,6 +116,7 @@ void World::watch(std::size_t number) {
 
 void World::client_sends(std::string_view bytes) {
   const std::size_t piece = manner_.client_bytewise ? 1 : bytes.size();
+  octets_sent_ += bytes.size();
   while (!bytes.empty()) {
     client_witness.client_sent(bytes.substr(0, piece));
     client.send(bytes.substr(0, piece));
@@ -114,9 +127,10 @@ void World::client_sends(std::string_view bytes) {
 
 void World::downstream_sends(std::size_t number, std::string_view bytes) {
   const std::size_t piece = manner_.downstream_bytewise ? 1 : bytes.size();
+  octets_sent_ += bytes.size();
   Peer& peer = downstream(number);
   while (!bytes.empty()) {
-    downstream_witnesses_[number].downstream_sent(bytes.substr(0, piece));
+    if (peer.end() == Peer::End::open) downstream_witnesses_[number].downstream_sent(bytes.substr(0, piece));
     peer.send(bytes.substr(0, piece));
     bytes.remove_prefix(std::min(piece, bytes.size()));
     settle();
@@ -166,9 +180,11 @@ void World::read_on(Peer& peer) {
 
 std::size_t World::messages_downstream() const {
   std::size_t count = 0;
-  for (const auto& [number, witness] : downstream_witnesses_) count += witness.messages().size();
+  for (const auto& [number, witness] : downstream_witnesses_) count += witness.whole();
   return count;
 }
+
+std::size_t World::handed_over() const { return messages_downstream() + keeper.deliveries(); }
 
 std::size_t World::accepted_downstream() const {
   std::size_t count = keeper.kept();
@@ -176,27 +192,40 @@ std::size_t World::accepted_downstream() const {
   return count;
 }
 
-// T:A2, T:A3: what goes out is canonical, and it is what was scanned.
-std::string World::message_rule(const std::string& wire) const {
-  if (!is_canonical(wire)) return "a message went downstream that is not canonical";
+// T:A2, T:A3: what goes out is canonical, and it is what was scanned, but for the fields that we put on top.
+std::string World::content_rule(std::string content, bool binary) const {
+  if (!binary && !has_canonical_lines(content)) return "a message went downstream that is not canonical";
   if (!scans) return {};
-  const auto was_scanned = [this](const std::string& content) {
-    return std::ranges::find(scanner.seen(), content) != scanner.seen().end();
+  const auto was_scanned = [this](const std::string& octets) {
+    return std::ranges::find(scanner.seen(), octets) != scanner.seen().end();
   };
-  std::string content = unstuffed(wire);
-  if (was_scanned(content)) return {};
-  const std::size_t field_end = content.find("\r\n");
-  if (content.starts_with(verdict_field) && field_end != std::string::npos) content.erase(0, field_end + 2);
+  for (const std::string_view field : {trace_field, verdict_field}) {
+    if (was_scanned(content)) return {};
+    if (!content.starts_with(field)) continue;
+    std::size_t end = content.find("\r\n");
+    while (end != std::string::npos && content[end + 2] == '\t') end = content.find("\r\n", end + 2);
+    if (end != std::string::npos) content.erase(0, end + 2);
+  }
   return was_scanned(content) ? std::string() : "what went downstream is not what was scanned";
+}
+
+std::string World::message_rule(const DownstreamWitness& witness) const {
+  for (const std::string& wire : witness.messages()) {
+    if (!is_canonical(wire)) return "a message went downstream that is not canonical";
+    if (std::string broken = content_rule(unstuffed(wire), false); !broken.empty()) return broken;
+  }
+  for (const DownstreamWitness::Chunked& chunked : witness.chunked())
+    if (std::string broken = content_rule(chunked.content, chunked.binary); !broken.empty()) return broken;
+  return {};
 }
 
 std::string World::broken_rule() const {
   if (client_witness.promised() > accepted_downstream())
     return "the client was promised what the downstream never accepted";
+  if (handed_over() > client_witness.finished()) return "a message was handed over that the client had not finished";
   if (!slot_rule_.empty()) return slot_rule_;
   for (const auto& [number, witness] : downstream_witnesses_)
-    for (const std::string& wire : witness.messages())
-      if (const std::string broken = message_rule(wire); !broken.empty()) return broken;
+    if (std::string broken = message_rule(witness); !broken.empty()) return broken;
   return {};
 }
 
@@ -205,6 +234,25 @@ std::string World::left_behind() const {
   if (in_flight.open_slots() != 0) return "a slot is still in flight";
   if (scanner.open_jobs() + keeper.open_jobs() != 0) return "a job is still open";
   if (spool_ && spool_->memory_used() != 0) return "the spool still counts memory";
+  return {};
+}
+
+// Summaries are numbered as the transactions are. How many there were is known from both sides within a margin: the
+// client may not have heard all of it, and a connection made anew is told again what was accepted.
+std::string World::summary_rule() const {
+  std::size_t count = 0;
+  for (const std::string& line : log) {
+    if (line.find("outcome=") == std::string::npos && line.find("\"outcome\"") == std::string::npos) continue;
+    const std::string id = "trace1." + std::to_string(++count);
+    if (!line.starts_with(id + ": ") && line.find('"' + id + '"') == std::string::npos)
+      return "a summary line out of turn: " + line;
+  }
+  std::size_t accepted = 0;
+  for (const auto& [number, witness] : downstream_witnesses_) accepted += witness.mails_accepted();
+  const auto first = downstream_witnesses_.find(1);
+  const std::size_t at_first = first == downstream_witnesses_.end() ? 0 : first->second.mails_accepted();
+  if (count < std::max(client_witness.mails_accepted(), at_first)) return "a transaction has no summary line";
+  if (!config.downstreams.at("mta").servers.empty() && count > accepted) return "a summary line of no transaction";
   return {};
 }
 

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "config/config.h"
+#include "proxy/session/client_facts.h"
+#include "proxy/session/identity.h"
 #include "proxy/session/services.h"
+#include "proxy/session/withheld_log.h"
 #include "test/playbooks/fakes.h"
 #include "test/playbooks/memory_stream.h"
 #include "test/playbooks/test_loop.h"
@@ -38,6 +41,8 @@ class World {
   config::Listener& listener() { return config.listeners.front(); }
   config::Downstream& downstream_settings() { return config.downstreams.at("mta"); }
   bool scans = false;
+  bool learns = false;  // about servers, as in the proxy: "auto" is found out, and who relays is not used
+  session::Arrival arrival;  // of the client
 
   // given
   void start();  // the client connects
@@ -54,17 +59,20 @@ class World {
 
   // then
   std::size_t messages_downstream() const;  // that came whole, all connections together
+  std::size_t handed_over() const;          // these, and those that the keeper was given
   std::size_t accepted_downstream() const;
   DownstreamWitness& downstream_witness(std::size_t number) { return downstream_witnesses_[number]; }
   const std::map<std::size_t, DownstreamWitness>& downstream_witnesses() const { return downstream_witnesses_; }
   // The first rule that was broken, in words; empty when all is well.
   std::string broken_rule() const;
-  // Rules for a session that has ended: nothing is left behind.
+  // Rules for a session that has ended: nothing is left behind; each transaction has one summary line.
   std::string left_behind() const;
+  std::string summary_rule() const;
 
   // Called each time when everything waits; the count begins with 1.
   std::function<void(std::size_t step)> at_step;
   std::size_t steps() const { return steps_; }
+  std::size_t octets_sent() const { return octets_sent_; }  // to the session
 
   TestLoop loop;
   Peer client;
@@ -81,13 +89,17 @@ class World {
   void step();
   bool grant_all();
   void watch(std::size_t number);
-  std::string message_rule(const std::string& wire) const;
+  std::string message_rule(const DownstreamWitness& witness) const;
+  std::string content_rule(std::string content, bool binary) const;
   Manner manner_;
   std::map<std::size_t, DownstreamWitness> downstream_witnesses_;
   std::vector<const Peer*> stalled_;
   std::optional<io::SpoolSpace> spool_;
+  session::Identities identities_{loop};
+  session::WithheldLog withheld_;
   session::Services services_;
   std::size_t steps_ = 0;
+  std::size_t octets_sent_ = 0;
   std::size_t ids_ = 0;
   std::size_t complete_ = 0;  // messages seen by the in-flight rule
   std::string slot_rule_;

@@ -27,6 +27,7 @@ class Peer {
   // The session's end. `address` is what its peer() says.
   std::unique_ptr<MemoryStream> connect(std::string address);
   bool connected() const { return connected_; }
+  bool talks() const { return connected_ && !finished_ && !reset_; }  // it has not ended its side
 
   // What the peer does.
   void send(std::string_view bytes);

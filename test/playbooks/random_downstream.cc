@@ -4,10 +4,10 @@
 
 namespace playbook {
 
-void RandomDownstream::play() {
+void RandomDownstream::play(std::size_t first) {
   for (bool more = true; more;) {
     more = false;
-    for (std::size_t number = 1; number <= world_.connector.attempts(); ++number)
+    for (std::size_t number = first; number <= world_.connector.attempts(); ++number)
       while (play_one(number)) more = true;
   }
 }
@@ -30,7 +30,7 @@ bool RandomDownstream::play_one(std::size_t number) {
   const std::size_t end = connection.in_content ? dot : received.find("\r\n");
   if (end == std::string::npos) return false;
   if (connection.in_content) {
-    take_content(number, peer.take(dot == 0 ? 3 : dot + 5));
+    take_content(number, peer.take(received.starts_with(".\r\n") ? 3 : dot + 5));
   } else {
     std::string line = peer.take(end + 2);
     line.resize(end);
@@ -42,20 +42,21 @@ bool RandomDownstream::play_one(std::size_t number) {
 void RandomDownstream::obey(std::size_t number, const std::string& line) {
   Connection& connection = connections_[number];
   BelievedEnvelope& envelope = connection.envelope;
-  if (happens(1)) {  // it dies, one way or the other
+  if (trouble(1)) {  // it dies, one way or the other
     connection.over = true;
     happens(50) ? world_.downstream(number).close() : world_.downstream(number).reset();
     return world_.settle();
   }
   if (line.starts_with("EHLO ")) {
-    if (happens(5)) return say(number, "504 5.5.4 Not with that name");
+    if (trouble(5)) return say(number, "504 5.5.4 Not with that name");
     envelope = BelievedEnvelope();
     say(number, "250-mta.example.net");
-    if (happens(70)) say(number, "250-PIPELINING");
+    if (!trouble(30)) say(number, "250-PIPELINING");
+    for (const char* keyword : {"250-8BITMIME", "250-SMTPUTF8", "250-DSN"}) say(number, keyword);
     return say(number, "250 SIZE");
   }
   if (line == "RSET") {
-    if (happens(5)) {
+    if (trouble(5)) {
       connection.refused_reset = true;
       return say(number, "502 5.5.1 No");
     }
@@ -65,19 +66,19 @@ void RandomDownstream::obey(std::size_t number, const std::string& line) {
   if (line.starts_with("MAIL ")) {
     if (!envelope.mail.empty() && !connection.refused_reset) scandal_ = "MAIL inside a transaction: " + line;
     if (!envelope.mail.empty()) return say(number, "503 5.5.1 Nested MAIL");
-    if (happens(20)) return say(number, happens(50) ? "550 5.7.1 No" : "451 4.3.0 Later");
+    if (trouble(20)) return say(number, happens(50) ? "550 5.7.1 No" : "451 4.3.0 Later");
     envelope.mail = line.substr(5);
     return say(number, "250 2.1.0 Ok");
   }
   if (line.starts_with("RCPT ")) {
     if (envelope.mail.empty()) return say(number, "503 5.5.1 MAIL first");
-    if (happens(30)) return say(number, happens(50) ? "550 5.1.1 No" : "450 4.2.0 Later");
+    if (trouble(30)) return say(number, happens(50) ? "550 5.1.1 No" : "450 4.2.0 Later");
     envelope.recipients.push_back(line.substr(5));
     return say(number, "250 2.1.5 Ok");
   }
   if (line == "DATA") {
     if (envelope.recipients.empty()) scandal_ = "DATA without a recipient";
-    if (happens(10)) return say(number, "451 4.3.0 Later");
+    if (trouble(10)) return say(number, "451 4.3.0 Later");
     connection.in_content = true;
     return say(number, "354 Go ahead");
   }
@@ -87,7 +88,7 @@ void RandomDownstream::obey(std::size_t number, const std::string& line) {
 void RandomDownstream::take_content(std::size_t number, const std::string& wire) {
   Connection& connection = connections_[number];
   connection.in_content = false;
-  const bool accepted = happens(80);
+  const bool accepted = !trouble(20);
   delivered_.push_back({std::exchange(connection.envelope, {}), wire, accepted});
   say(number, accepted ? "250 2.0.0 Ok" : "554 5.6.0 No");
 }

@@ -1,4 +1,4 @@
-// A downstream that answers at random as servers do, and keeps the envelope that it believes in.
+// A downstream that answers at random as servers do, or always kindly, and keeps the envelope that it believes in.
 #pragma once
 
 #include <map>
@@ -19,9 +19,10 @@ struct BelievedEnvelope {
 
 class RandomDownstream {
  public:
-  RandomDownstream(World& world, std::mt19937& random) : world_(world), random_(random) {}
-  // Reads and answers on every connection until there is nothing to do.
-  void play();
+  RandomDownstream(World& world, std::mt19937& random, bool kind = false)
+      : world_(world), random_(random), kind_(kind) {}
+  // Reads and answers on every connection from number `first` on until there is nothing to do.
+  void play(std::size_t first = 1);
 
   struct Delivered {
     BelievedEnvelope envelope;
@@ -44,8 +45,10 @@ class RandomDownstream {
   void take_content(std::size_t number, const std::string& wire);
   void say(std::size_t number, std::string_view line);
   bool happens(unsigned percent) { return std::uniform_int_distribution<unsigned>(0, 99)(random_) < percent; }
+  bool trouble(unsigned percent) { return !kind_ && happens(percent); }
   World& world_;
   std::mt19937& random_;
+  bool kind_;
   std::map<std::size_t, Connection> connections_;
   std::vector<Delivered> delivered_;
   std::string scandal_;

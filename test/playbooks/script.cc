@@ -66,11 +66,20 @@ Script read_script(const std::filesystem::path& file) {
   return script;
 }
 
+std::vector<std::filesystem::path> script_files(const std::filesystem::path& folder) {
+  const char* only = std::getenv("DIALOGUE");
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::filesystem::path& file = entry.path();
+    if (file.extension() == ".smtp" && (only == nullptr || file.stem() == only)) files.push_back(file);
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
 std::vector<Script> read_scripts(const std::filesystem::path& folder) {
   std::vector<Script> scripts;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.path().extension() == ".smtp") scripts.push_back(read_script(entry.path()));
-  std::ranges::sort(scripts, {}, &Script::name);
+  for (const std::filesystem::path& file : script_files(folder)) scripts.push_back(read_script(file));
   return scripts;
 }
 

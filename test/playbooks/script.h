@@ -30,7 +30,8 @@ struct Script {
 };
 
 Script read_script(const std::filesystem::path& file);
-// All *.smtp of a folder by name.
+// All *.smtp of a folder by name; with DIALOGUE in the environment that one alone.
+std::vector<std::filesystem::path> script_files(const std::filesystem::path& folder);
 std::vector<Script> read_scripts(const std::filesystem::path& folder);
 
 // 'text with \r \n \t \0 \xHH \\ \'' -> octets.

@@ -1,6 +1,8 @@
 // What a dialogue cannot say: two things that happen in the same turn of the loop.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "test/playbooks/harness.h"
 
 namespace {
@@ -121,6 +123,34 @@ TEST_CASE("a thousand sessions leave no memory in the spool and no root behind")
     world.loop.destroy_roots();
     CHECK(world.left_behind().empty());
   }
+}
+
+TEST_CASE("a hundred thousand chunks of one octet: one message, and no memory for each (T:B5)") {
+  World world;
+  world.start();
+  world.downstream_sends(1, "220 mta\r\n");
+  world.client_sends("EHLO client.example.com\r\n");
+  world.downstream_sends(1, "250-mta\r\n250 CHUNKING\r\n");
+  world.client_sends("MAIL FROM:<anna@example.com>\r\n");
+  world.downstream_sends(1, "250 Ok\r\n");
+  world.client_sends("RCPT TO:<bert@example.net>\r\n");
+  world.downstream_sends(1, "250 Ok\r\n");
+  world.client.take(Peer::unlimited);
+  world.downstream(1).take(Peer::unlimited);
+  constexpr int thousands = 100;
+  std::string piece;
+  for (int i = 0; i < 1000; ++i) piece += "BDAT 1\r\nx";
+  for (int i = 0; i < thousands; ++i) {
+    world.client_sends(piece);
+    const std::string replies = world.client.take(Peer::unlimited);
+    REQUIRE(std::count(replies.begin(), replies.end(), '\n') == 1000);
+  }
+  world.client_sends("BDAT 2 LAST\r\n\r\n");
+  CHECK(world.downstream(1).take(Peer::unlimited) ==
+        "BDAT 100002 LAST\r\n" + std::string(std::size_t{1000} * thousands, 'x') + "\r\n");
+  world.downstream_sends(1, "250 2.0.0 Ok\r\n");
+  CHECK(world.client.take(Peer::unlimited) == "250 2.0.0 Ok\r\n");
+  CHECK(world.broken_rule().empty());
 }
 
 }  // namespace

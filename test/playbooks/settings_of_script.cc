@@ -1,15 +1,14 @@
 #include "test/playbooks/settings_of_script.h"
 
 #include <charconv>
-#include <functional>
 #include <map>
 
+#include "config/settings.h"
+#include "config/value.h"
 #include "test/playbooks/script.h"
 
 namespace playbook {
 namespace {
-
-using Setter = std::function<void(World&, std::string_view)>;
 
 std::uint64_t number_of(std::string_view text) {
   std::uint64_t number = 0;
@@ -19,85 +18,27 @@ std::uint64_t number_of(std::string_view text) {
   return number;
 }
 
-std::chrono::milliseconds time_of(std::string_view text) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(duration_of(text));
-}
-
-config::Action action_of(std::string_view text) {
-  if (text == "refuse") return config::Action::refuse;
-  if (text == "defer") return config::Action::defer;
-  if (text == "relay") return config::Action::relay;
-  throw BadScript("no such action: " + std::string(text));
-}
-
-// A setter for a member of one part of the configuration.
-template <class Part, class Member, class Parse>
-Setter member(Part& (*part)(World&), Member Part::*field, Parse parse) {
-  return [part, field, parse](World& world, std::string_view value) {
-    part(world).*field = static_cast<Member>(parse(value));
-  };
-}
-
-config::Listener& listener(World& world) { return world.listener(); }
-config::Downstream& downstream(World& world) { return world.downstream_settings(); }
-config::Limits& limits(World& world) { return world.config.limits; }
-config::Defaults& defaults(World& world) { return world.config.defaults; }
-config::Unscannable& unscannable(World& world) { return world.config.defaults.unscannable; }
-config::Spool& spool(World& world) { return world.config.spool; }
-config::Scanner& first_scanner(World& world) {
+// The struct that a section of the table describes, in the one listener, downstream and scanner of a dialogue.
+void* owner_of(World& world, std::string_view section) {
+  if (section == "listeners") return &world.listener();
+  if (section == "downstreams") return &world.downstream_settings();
+  if (section != "scanners") return nullptr;
   if (world.config.scanners.empty()) world.config.scanners.emplace_back().name = "clamav";
-  return world.config.scanners.front();
+  return &world.config.scanners.front();
 }
 
-config::HalfClose half_close_of(std::string_view text) {
-  return text == "finish" ? config::HalfClose::finish : config::HalfClose::abort;
+// "listener" stands for "listeners": there is one.
+const config::Section* section_of(const config::Section& parent, std::string_view name) {
+  for (const config::Section& section : parent.sections)
+    if (section.key == name || section.key == std::string(name) + "s") return &section;
+  return nullptr;
 }
 
-config::LineEnds line_ends_of(std::string_view text) {
-  return text == "refuse" ? config::LineEnds::refuse : config::LineEnds::normalize;
-}
-config::Nul nul_of(std::string_view text) { return text == "pass" ? config::Nul::pass : config::Nul::refuse; }
-
-std::map<std::string_view, Setter> make_setters() {
-  using L = config::Listener;
-  using D = config::Downstream;
-  using M = config::Limits;
-  using U = config::Unscannable;
-  return {
-      {"listener.command_timeout", member(listener, &L::command_timeout, time_of)},
-      {"listener.data_timeout", member(listener, &L::data_timeout, time_of)},
-      {"listener.data_idle_timeout", member(listener, &L::data_idle_timeout, time_of)},
-      {"listener.min_data_rate", member(listener, &L::min_data_rate, number_of)},
-      {"listener.early_talker_wait", member(listener, &L::early_talker_wait, time_of)},
-      {"listener.max_errors", member(listener, &L::max_errors, number_of)},
-      {"listener.max_junk", member(listener, &L::max_junk, number_of)},
-      {"listener.max_recipients", member(listener, &L::max_recipients, number_of)},
-      {"listener.max_message", member(listener, &L::max_message, number_of)},
-      {"listener.half_close", member(listener, &L::half_close, half_close_of)},
-      {"listener.line_ends", member(listener, &L::line_ends, line_ends_of)},
-      {"listener.nul", member(listener, &L::nul, nul_of)},
-      {"downstream.connect_timeout", member(downstream, &D::connect_timeout, time_of)},
-      {"downstream.greeting_timeout", member(downstream, &D::greeting_timeout, time_of)},
-      {"downstream.reply_timeout", member(downstream, &D::reply_timeout, time_of)},
-      {"downstream.keepalive", member(downstream, &D::keepalive, time_of)},
-      {"limits.answer_within", member(limits, &M::answer_within, time_of)},
-      {"limits.relay_wait", member(limits, &M::relay_wait, time_of)},
-      {"limits.min_relay_wait", member(limits, &M::min_relay_wait, time_of)},
-      {"limits.scan_wait", member(limits, &M::scan_wait, time_of)},
-      {"defaults.infected", member(defaults, &config::Defaults::infected, action_of)},
-      {"defaults.suspicious", member(defaults, &config::Defaults::suspicious, action_of)},
-      {"defaults.error", member(defaults, &config::Defaults::error, action_of)},
-      {"defaults.unscannable.encrypted", member(unscannable, &U::encrypted, action_of)},
-      {"defaults.unscannable.time", member(unscannable, &U::time, action_of)},
-      {"spool.memory", member(spool, &config::Spool::memory, number_of)},
-      {"spool.directory", [](World& world, std::string_view value) { world.config.spool.directory = value; }},
-      {"scanner.max_file_size", member(first_scanner, &config::Scanner::max_file_size, number_of)},
-      {"window.slots", [](World& world, std::string_view value) { world.in_flight.capacity = number_of(value); }},
-      {"log.format",
-       [](World& world, std::string_view value) {
-         world.config.log.format = value == "json" ? config::LogFormat::json : config::LogFormat::text;
-       }},
-  };
+// A JSON value, or a text that needs no quotes: 3, true, 30s, ["DSN"].
+config::Node value_of(std::string_view text) {
+  config::Problems ignored({"value"});
+  if (auto node = config::parse(text, 0, ignored)) return std::move(*node);
+  return config::Node::of(text);
 }
 
 template <class Enum>
@@ -110,10 +51,32 @@ Enum named(std::string_view text, int last) {
 }  // namespace
 
 void set_key(World& world, std::string_view key, std::string_view value) {
-  static const std::map<std::string_view, Setter> setters = make_setters();
-  const auto found = setters.find(key);
-  if (found == setters.end()) throw BadScript("no such key: " + std::string(key));
-  found->second(world, value);
+  if (key == "window.slots") {
+    world.in_flight.capacity = number_of(value);
+    return;
+  }
+  if (key == "learning") {
+    world.learns = value == "true";
+    return;
+  }
+  const config::Section* section = &config::root();
+  void* owner = &world.config;
+  std::string_view rest = key;
+  for (std::size_t dot = rest.find('.'); dot != std::string_view::npos && section != nullptr; dot = rest.find('.')) {
+    section = section_of(*section, rest.substr(0, dot));
+    void* const only = section == nullptr ? nullptr : owner_of(world, section->key);
+    if (section != nullptr) owner = only != nullptr ? only : section->open(owner, "");
+    rest.remove_prefix(dot + 1);
+  }
+  config::Problems problems({std::string(key)});
+  if (section != nullptr)
+    for (const config::Setting& setting : section->settings) {
+      if (setting.key != rest) continue;
+      read_value(setting, owner, value_of(value), config::Path(), config::this_machine(), problems);
+      if (problems.any()) throw BadScript(std::string(key) + ": " + problems.errors().front().text);
+      return;
+    }
+  throw BadScript("no such key: " + std::string(key));
 }
 
 io::Duration duration_of(std::string_view text) {

@@ -1,0 +1,52 @@
+#include "proxy/session/client_facts.h"
+
+#include <netinet/in.h>
+
+#include <cstring>
+
+#include "config/endpoint.h"
+#include "proxy/io/tcp_stream.h"
+
+namespace session {
+namespace {
+
+config::Endpoint endpoint_of(const sockaddr_storage& address) {
+  config::Endpoint endpoint;
+  endpoint.address = address;
+  endpoint.length = sizeof address;
+  return endpoint;
+}
+
+std::string ip_of(const sockaddr_storage& address) {
+  if (address.ss_family != AF_INET && address.ss_family != AF_INET6) return {};
+  return io::format_ip(reinterpret_cast<const sockaddr*>(&address));
+}
+
+}  // namespace
+
+ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {
+  ClientFacts facts;
+  facts.listener = listener.name;
+  facts.lmtp = listener.protocol == config::Protocol::lmtp;
+  facts.peer = io::format_address(reinterpret_cast<const sockaddr*>(&arrival.peer));
+  facts.address = facts.peer;
+  facts.ip = ip_of(arrival.peer);
+  const config::Endpoint peer = endpoint_of(arrival.peer);
+  facts.port = port_of(peer);
+  facts.loopback = facts.ip.empty() || is_loopback(peer);  // a UNIX socket is on this host
+  facts.destination_ip = ip_of(arrival.local);
+  facts.destination_port = port_of(endpoint_of(arrival.local));
+  return facts;
+}
+
+protocol::TransmissionType transmission_type(const ClientFacts& client, bool utf8) {
+  protocol::TransmissionType type;
+  type.lmtp = client.lmtp;
+  type.esmtp = client.esmtp;
+  type.tls = client.tls.has_value();
+  type.authenticated = client.authenticated || !client.login.empty();
+  type.smtputf8 = utf8;
+  return type;
+}
+
+}  // namespace session

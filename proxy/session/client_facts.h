@@ -1,0 +1,68 @@
+// Who the client is, as far as we know: from its socket, or as a listed peer in front of us has told (PROXY, XCLIENT,
+// XFORWARD). For the log, for policy, and for telling the downstream.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/config.h"
+#include "protocol/proxy_header.h"
+#include "protocol/received.h"
+#include "protocol/xclient.h"
+#include "proxy/io/tls_facts.h"
+
+namespace session {
+
+// The limits that a session counts for (proxy/admission.h).
+class Occupancy {
+ public:
+  virtual ~Occupancy() = default;
+  // A peer in front has told whose connection it is. False: there are too many of that client's; `farewell` has the line
+  // for it, with CRLF.
+  virtual bool recount(const sockaddr* told, std::string_view& farewell) = 0;
+};
+
+// The two ends of an accepted connection.
+struct Arrival {
+  sockaddr_storage peer{};
+  sockaddr_storage local{};
+  Occupancy* occupancy = nullptr;  // outlives the session; nullptr: nobody counts
+};
+
+struct ClientFacts {
+  std::string listener;
+  std::string peer;     // ip:port at the other end of the connection
+  std::string address;  // ip:port of the client, the same unless somebody in front told another
+  std::string ip;
+  std::uint16_t port = 0;
+  std::string destination_ip;  // where the client connected to
+  std::uint16_t destination_port = 0;
+  std::string name;  // host name that was told; empty = unknown
+  std::string helo;
+  bool lmtp = false;  // the listener's protocol
+  bool esmtp = false;
+  bool loopback = false;  // on this host
+  bool told = false;      // by a peer in front of us
+  std::optional<io::TlsFacts> tls;
+  bool authenticated = false;  // AUTH has succeeded
+  std::string login;           // its user where it is known, or told by XCLIENT
+  // What else a peer in front has told; null: nothing. The texts are its own, or its client's: escape them.
+  std::shared_ptr<const protocol::ProxyHeader> front;         // for its TLVs
+  std::shared_ptr<const protocol::ClientIdentity> forwarded;  // XFORWARD, of this transaction, for the log alone
+  std::shared_ptr<const protocol::ReceivedFrom> origin;       // the topmost Received field of this message, likewise
+  // TLS between the client and whom it is connected to, whoever that is.
+  bool encrypted() const { return tls || (front && front->tls && front->tls->tls); }
+};
+
+// What the sockets say.
+ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener);
+// What its mail came by, for the log ("SMTP", "ESMTPS", "UTF8LMTPSA" ...) and the Received field. `utf8`: MAIL carried
+// SMTPUTF8.
+protocol::TransmissionType transmission_type(const ClientFacts& client, bool utf8);
+
+}  // namespace session

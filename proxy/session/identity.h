@@ -1,0 +1,104 @@
+// Identity out (dialogue.md D5): how a server learns who the client is, so that it never takes our address for the
+// client's by accident. What is known of a server is kept per loop: a day when all is well, a minute when it is not.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+#include "protocol/capabilities.h"
+#include "protocol/proxy_header.h"
+#include "protocol/xclient.h"
+#include "proxy/io/wait.h"
+#include "proxy/session/client_facts.h"
+#include "proxy/session/services.h"
+
+namespace session {
+
+enum class Channel { undecided, none, xforward, xclient, proxy_v1, proxy_v2 };
+std::string_view to_string(Channel channel);  // as the key `identity` has it; undecided: "auto"
+Channel channel_of(config::Identity identity);
+inline bool is_proxy(Channel channel) { return channel == Channel::proxy_v1 || channel == Channel::proxy_v2; }
+
+// Whoever reaches this listener could reach the server from the same address himself: loopback only, and no identity is
+// taken from a peer in front.
+bool is_exempt(const config::Listener& listener);
+// XCLIENT with these attributes says who the client is.
+bool tells_address(const std::vector<std::string>& attributes);
+
+// What is told. XCLIENT never tells a login (D1).
+protocol::ProxyHeader proxy_header_of(const ClientFacts& client);
+protocol::ClientIdentity xclient_of(const ClientFacts& client, std::string_view helo, bool esmtp);
+// Of the client's own client, where that was told by XFORWARD.
+protocol::ClientIdentity xforward_of(const ClientFacts& client);
+
+// What of a banner stays the same from day to day: words without digits, colons, days and months.
+std::string mark_of_banner(const protocol::Reply& banner);
+// Limits of size apart, which may follow the free space.
+bool same_offer(protocol::Capabilities a, protocol::Capabilities b);
+
+// One address of a downstream. The pointers are into services.config.
+struct Server {
+  Server(const config::Downstream& downstream, const config::Listener& before, config::Endpoint address,
+         std::string name)
+      : settings(&downstream), listener(&before), endpoint(std::move(address)), host(std::move(name)) {}
+  const config::Downstream* settings;
+  const config::Listener* listener;
+  config::Endpoint endpoint;
+  std::string host;  // for TLS: its name, or its address
+};
+
+struct Standing {
+  bool reached = false;   // otherwise nothing is known but `evidence`
+  Channel channel = Channel::none;
+  bool relays = false;    // for everybody, or nothing proves that it does not
+  std::string evidence;   // of that
+  std::string banner;     // its mark
+  protocol::Capabilities offered;  // to us
+};
+// Asks the server, by as many connections as it takes; `recipients`: with the relay probe.
+io::Task<Standing> examine(Services services, Server server, bool recipients, io::Scope& scope);
+// Why clients are turned away, and the lines that mend it.
+std::string open_relay_sentence(const Server& server, const Standing& standing);
+std::string no_xclient_sentence(const Server& server);
+
+class Identities {
+ public:
+  explicit Identities(io::Loop& loop) : loop_(loop) {}
+  Identities(const Identities&) = delete;
+  Identities& operator=(const Identities&) = delete;
+
+  // What is known and holds still; nullptr: nothing. Good until the next wait.
+  const Standing* known(const Server& server) const;
+  // The same, after an examination where it is missing; one serves all who wait. Not reached when that takes too long.
+  io::Task<Standing> standing(Services services, Server server, io::Scope& scope, io::TimePoint until);
+  // Learnt beside a session, without examination.
+  void learn(const Services& services, const Server& server, Standing standing);
+  // The server is not what it was: it is examined before it is used again. Not more than once a minute, for some change
+  // with every connection.
+  void doubt(const Server& server);
+  // True once a minute and server: for what is to be logged no more often.
+  bool may_complain(const Server& server);
+
+ private:
+  class Waiter;
+  class Examination;
+  struct Entry {
+    Standing standing;
+    io::TimePoint fresh_until{}, examined{}, complained{};
+    Channel logged_channel = Channel::undecided;
+    bool examining = false;
+    Waiter* first = nullptr;
+  };
+  io::Task<> look(Services services, Server server, Entry& entry);
+  void settle(const Services& services, const Server& server, Entry& entry, Standing found);
+
+  io::Loop& loop_;
+  std::map<std::string, Entry> entries_;  // nodes stay where they are; the addresses of the configured servers
+};
+
+}  // namespace session

@@ -1,0 +1,35 @@
+// Commands to the downstream that stand by themselves: inquiries, and the lines of an AUTH exchange. What they leave behind
+// belongs to this client: the connection serves nobody else (dialogue.md D4).
+#include "proxy/session/smtp_downstream.h"
+
+namespace session {
+
+using io::Task;
+using protocol::Reply;
+namespace reply = protocol::reply;
+
+Task<Reply> SmtpDownstream::inquire(std::string command) {
+  ask(std::move(command));
+  Reply answered = co_await answer();
+  life_.tainted = true;  // afterwards: it may be a new connection
+  co_return answered;
+}
+
+Task<Reply> SmtpDownstream::authenticate(std::string line) {
+  ask(std::move(line));
+  auth_asked_ = true;
+  Reply answered = co_await answer();
+  auth_asked_ = false;
+  life_.tainted = true;
+  unproven_ = false;
+  sent_.clear();
+  in_exchange_ = stream_ && answered.code() == 334;
+  authenticated_ = answered.code() == 235;
+  if (answered.positive() && !authenticated_) {
+    lose("answered AUTH with " + std::to_string(answered.code()));
+    co_return reply::make(454, "4.7.0", "Temporary authentication failure");
+  }
+  co_return answered;
+}
+
+}  // namespace session

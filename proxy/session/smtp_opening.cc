@@ -1,0 +1,245 @@
+// The beginning of a downstream connection (dialogue.md D1): connect, TLS, banner, our own EHLO; and its end, where
+// another session may go on with it (D4).
+#include <algorithm>
+#include <utility>
+
+#include "proxy/io/tls_contexts.h"
+#include "proxy/io/tls_stream.h"
+#include "proxy/session/smtp_downstream.h"
+
+namespace session {
+
+using io::Task;
+using protocol::Reply;
+using protocol::Verb;
+namespace reply = protocol::reply;
+
+namespace {
+
+Reply not_available() {
+  return reply::make(421, "4.4.1", "Service not available, the mail server behind does not answer");
+}
+Reply not_safe() {
+  return reply::make(421, "4.7.5", "Service not available, no secure connection to the mail server behind");
+}
+
+}  // namespace
+
+bool SmtpDownstream::may_share() const {
+  const Channel channel = channel_of(settings_.identity);
+  return services_.pool != nullptr && settings_.reuse && !listener_.hide && !scope_.draining() && !is_proxy(channel) &&
+         channel != Channel::xclient;
+}
+
+// Sessions of this listener may go on with it: what "auto" has come to tells nothing, and the server relays for nobody.
+bool SmtpDownstream::may_go_on_with(const IdleConnection& idle) {
+  address_ = idle.address;
+  host_ = idle.host;
+  channel_ = channel_of(settings_.identity);
+  if (channel_ != Channel::undecided && !is_examined()) return true;
+  const std::optional<Server> which = server();
+  const Standing* const known = which && services_.identities != nullptr ? services_.identities->known(*which) : nullptr;
+  if (known != nullptr) channel_ = known->channel;
+  return known != nullptr && known->reached && !known->relays &&
+         (channel_ == Channel::none || channel_ == Channel::xforward);
+}
+
+Task<Reply> SmtpDownstream::open() {
+  std::optional<IdleConnection> idle;
+  if (may_share()) idle = services_.pool->take(settings_);
+  if (!idle || !may_go_on_with(*idle)) {
+    Reply banner = co_await connect_anew();
+    co_return banner;
+  }
+  stream_ = std::move(idle->stream);
+  tls_ = std::move(idle->tls);
+  life_ = idle->life;
+  unproven_ = true;
+  mail_asked_ = false;
+  parser_ = protocol::ReplyParser();
+  last_sent_ = scope_.now();
+  co_return Reply(220, std::nullopt, services_.config->hostname);
+}
+
+Task<Reply> SmtpDownstream::connect_anew() {
+  const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
+  const auto context = services_.tls ? services_.tls->downstream(settings_.name) : nullptr;
+  const bool may_fall_back = settings_.tls.mode == config::DownstreamTlsMode::opportunistic;
+  Reply banner = co_await begin(context, until);
+  if (!stream_ && tls_failed_ && may_fall_back) {
+    note_fall_back();
+    banner = co_await begin(nullptr, until);
+  }
+  if (!stream_ || !banner.positive()) co_return banner;
+  const std::optional<Reply> refusal = co_await settle_greeting(banner, until);
+  co_return refusal ? *refusal : banner;
+}
+
+// One connection up to where the client's own EHLO may follow. Without `context` it stays in plain text.
+Task<Reply> SmtpDownstream::begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until) {
+  life_ = ConnectionLife();
+  unproven_ = false;
+  clean_ = true;
+  tls_failed_ = false;
+  tls_.reset();
+  sent_.clear();
+  io::Connected connected =
+      co_await services_.connector->connect(settings_.servers, scope_, settings_.connect_timeout, until);
+  if (!connected) {
+    lost_why_ = connected.error().text;
+    co_return not_available();
+  }
+  stream_ = std::move(connected->stream);
+  address_ = stream_->peer();
+  host_ = connected->host;
+  parser_ = protocol::ReplyParser();
+  last_sent_ = scope_.now();
+  std::optional<Reply> refusal = co_await settle_channel(until);
+  if (refusal) co_return std::move(*refusal);
+  if (is_proxy(channel_)) {
+    const bool sent = co_await send_proxy_header(until);
+    if (!sent) co_return not_available();
+  }
+  if (context && settings_.tls.implicit) {
+    const bool secured = co_await secure(context, host_, until);
+    if (!secured) co_return not_safe();
+  }
+  Reply banner = co_await read_banner(until);
+  if (!stream_ || !context || settings_.tls.implicit) co_return banner;
+  const bool secured = co_await start_tls(context, host_, until);
+  if (!secured) co_return not_safe();
+  co_return banner;
+}
+
+Task<Reply> SmtpDownstream::read_banner(io::TimePoint until) {
+  std::optional<Reply> banner = co_await read_reply(until);
+  if (!banner) co_return not_available();
+  if (banner->intermediate() || !unread_.empty()) {
+    lose("does not begin with a banner");
+    co_return not_available();
+  }
+  if (!banner->positive()) lose("refused us: " + to_text(*banner));
+  co_return std::move(*banner);
+}
+
+// One command of our own, outside of any group.
+Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::TimePoint until) {
+  command += "\r\n";
+  const io::IoStatus sent = co_await write_all(*stream_, scope_, until, command);
+  if (sent != io::IoStatus::ok) {
+    lose("does not read");
+    co_return std::nullopt;
+  }
+  std::optional<Reply> answered = co_await read_reply(until);
+  if (answered && (answered->code() == 421 || answered->intermediate())) {
+    lose("answered " + command.substr(0, 4) + " with " + to_text(*answered));
+    co_return std::nullopt;
+  }
+  co_return answered;
+}
+
+// What the server offers to us, not to the client; nothing if it does not greet us.
+Task<std::optional<protocol::Capabilities>> SmtpDownstream::greet_as_ourselves(io::TimePoint until) {
+  const std::optional<Reply> greeted = co_await exchange((is_lmtp() ? "LHLO " : "EHLO ") + services_.config->hostname, until);
+  if (!greeted) co_return std::nullopt;
+  if (!greeted->positive()) co_return protocol::Capabilities();
+  co_return parse_capabilities(*greeted);
+}
+
+// STARTTLS (RFC 3207): true when the connection may be used. Everything learnt before is forgotten (T:B2).
+Task<bool> SmtpDownstream::start_tls(std::shared_ptr<const io::TlsClientContext> context, const std::string& host,
+                                     io::TimePoint until) {
+  const std::optional<protocol::Capabilities> offered = co_await greet_as_ourselves(until);
+  if (!offered) co_return false;
+  const bool needed = settings_.tls.mode != config::DownstreamTlsMode::opportunistic;
+  if (!offered->starttls) {
+    if (needed) lose("offers no STARTTLS");
+    co_return !needed;
+  }
+  const std::optional<Reply> ready = co_await exchange("STARTTLS", until);
+  if (!ready) co_return false;
+  if (!ready->positive()) {
+    if (needed) lose("refused STARTTLS: " + to_text(*ready));
+    co_return !needed;
+  }
+  if (!unread_.empty()) {
+    lose("spoke between STARTTLS and the handshake");
+    co_return false;
+  }
+  const bool secured = co_await secure(context, host, until);
+  co_return secured;
+}
+
+Task<bool> SmtpDownstream::secure(std::shared_ptr<const io::TlsClientContext> context, const std::string& host,
+                                  io::TimePoint until) {
+  auto stream = std::make_unique<io::TlsStream>(std::move(stream_), std::move(context), host);
+  io::TlsStream& tls = *stream;
+  stream_ = std::move(stream);
+  io::TlsStream::Handshake shaken = co_await tls.handshake(scope_, until);
+  if (!shaken) {
+    tls_failed_ = true;
+    lose("TLS failed: " + shaken.error().text);
+    co_return false;
+  }
+  tls_ = std::move(*shaken);
+  parser_ = protocol::ReplyParser();
+  co_return true;
+}
+
+void SmtpDownstream::note_fall_back() {
+  admin::Record record(services_.config->log.format, admin::Level::warning, "-");
+  record.text("event", "tls_fall_back").text("downstream", settings_.name).quoted("detail", lost_why_);
+  services_.log(admin::Level::warning, std::move(record));
+}
+
+Task<Reply> SmtpDownstream::hello(Verb verb, std::string name) {
+  const Verb former_verb = std::exchange(hello_verb_, verb);
+  std::string former_name = std::exchange(hello_name_, std::move(name));
+  greeting_ = true;
+  Reply answered = co_await greet();
+  greeting_ = false;
+  if (answered.positive()) co_return answered;
+  hello_verb_ = former_verb;
+  hello_name_ = std::move(former_name);
+  co_return answered;
+}
+
+// With the client's verb and name, behind the introduction that it needs once.
+Task<Reply> SmtpDownstream::greet() {
+  const bool introduced = co_await introduce();
+  if (!introduced) co_return refuse_client(lost_why_);
+  const Verb verb = is_lmtp() ? Verb::lhlo : hello_verb_ == Verb::lhlo ? Verb::ehlo : hello_verb_;
+  ask(std::string(to_string(verb)) + " " + hello_name_);
+  Reply answered = co_await answer();
+  if (answered.positive())
+    capabilities_ = verb == Verb::helo ? protocol::Capabilities() : parse_capabilities(answered);
+  Reply judged = co_await judge_hello(std::move(answered));
+  co_return judged;
+}
+
+// A connection that another session had used is closed by its server: nobody needs to notice, nothing was done yet.
+Task<bool> SmtpDownstream::replace_unproven() {
+  std::deque<std::string> again = std::exchange(sent_, {});
+  for (std::string& command : asked_) again.push_back(std::move(command));
+  asked_ = std::move(again);
+  outstanding_ = 0;
+  unproven_ = false;
+  drop();
+  const bool alive = co_await revive();
+  if (alive) co_await send_asked();
+  else outstanding_ += std::exchange(asked_, {}).size();
+  co_return alive;
+}
+
+Task<bool> SmtpDownstream::release() {
+  if (!may_share() || channel_ == Channel::xclient || is_proxy(channel_) || !life_.may_serve_again() || outstanding_ != 0 || !asked_.empty()) co_return false;
+  const io::TimePoint until = scope_.now() + farewell_patience;
+  if (!clean_ && unheeded_ == 0) forget_transaction();
+  const bool heeded = co_await swallow(until);
+  if (!heeded || !clean_ || !life_.may_serve_again()) co_return false;
+  IdleConnection idle(std::move(stream_), address_, life_, tls_, host_);
+  services_.pool->keep(settings_, std::move(idle));
+  co_return true;
+}
+
+}  // namespace session
