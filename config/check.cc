@@ -25,8 +25,11 @@ class Checker {
     for (const auto& [name, downstream] : config_.downstreams) one_downstream(name, downstream);
     limits();
     spool();
+    dns();
     scanners();
     defaults();
+    check_identity(config_, problems_);
+    check_tls(config_, machine_, problems_);
   }
 
  private:
@@ -40,16 +43,18 @@ class Checker {
       if (usable(pointer + "/name") && other.name == listener.name)
         problems_.error(pointer + "/name", fmt::format("two listeners are called {}", in_quotes(listener.name)));
       // Any number of listeners may take any free port.
-      if (usable(pointer + "/address") && port_of(listener.address) != 0 &&
-          same_address(other.address, listener.address))
+      const bool any_port = !listener.address.is_unix() && port_of(listener.address) == 0;
+      if (usable(pointer + "/address") && !any_port && same_address(other.address, listener.address))
         problems_.error(pointer + "/address", fmt::format("listener {} has the address {} already",
                                                           in_quotes(other.name), to_text(other.address)));
     }
+    if (listener.address.is_unix() && listener.proxy_header != ProxyHeader::off && usable(pointer + "/address"))
+      problems_.error(pointer + "/proxy_header",
+                      "belongs to a network address: proxy_from cannot list who connects to a UNIX socket");
     if (!usable(pointer + "/downstream")) return;
     const auto found = config_.downstreams.find(listener.downstream);
     if (found == config_.downstreams.end()) return no_downstream(pointer + "/downstream", listener.downstream);
     used_.insert(listener.downstream);
-    if (usable(pointer + "/address")) source_loss(pointer + "/address", listener, found->second);
   }
 
   void no_downstream(const std::string& pointer, const std::string& name) {
@@ -57,18 +62,6 @@ class Checker {
     for (const auto& each : config_.downstreams) known.push_back(each.first);
     problems_.error(pointer, fmt::format("there is no downstream {} in /downstreams{}", in_quotes(name),
                                          did_you_mean(name, known)));
-  }
-
-  // The server would judge every client by our address; where that is in its mynetworks, the world may relay.
-  void source_loss(const std::string& pointer, const Listener& listener, const Downstream& downstream) {
-    if (downstream.servers.empty() || downstream.accept_source_loss || is_loopback(listener.address)) return;
-    problems_.error(
-        pointer,
-        fmt::format("{} is no loopback address, and the servers of downstream {} would take gatepost's address "
-                    "for that of every client: if they trust it, this is an open relay. Listen on 127.0.0.1 or "
-                    "[::1]; or, if they trust no address of this host, say \"accept_source_loss\": true in "
-                    "/downstreams/{}",
-                    to_text(listener.address), in_quotes(downstream.name), visible(downstream.name)));
   }
 
   void one_downstream(const std::string& name, const Downstream& downstream) {
@@ -110,6 +103,17 @@ class Checker {
   void spool() {
     if (problems_.failed("/spool") || config_.spool.memory <= config_.spool.total_memory) return;
     problems_.error("/spool/total_memory", "is less than spool.memory, which one message alone may take");
+  }
+
+  void dns() {
+    const Dns& dns = config_.dns;
+    if (dns.dnssec && !problems_.failed("/dns") && !machine_.exists(dns.trust_anchor))
+      problems_.error("/dns/trust_anchor",
+                      fmt::format("{} does not exist, so no answer could be validated; install the package "
+                                  "dns-root-data, or name another file",
+                                  in_quotes(dns.trust_anchor)));
+    if (usable("/dns/hosts") && !dns.hosts.empty() && !machine_.exists(dns.hosts))
+      problems_.warning("/dns/hosts", fmt::format("{} does not exist", in_quotes(dns.hosts)));
   }
 
   void scanners() {

@@ -11,5 +11,9 @@ namespace config {
 void complete(Config& config, const Surroundings& machine, Problems& problems);
 // Reports; changes nothing.
 void check(const Config& config, const Surroundings& machine, Problems& problems);
+// The part of it about the client's identity.
+void check_identity(const Config& config, Problems& problems);
+// The part of it about TLS; comes last, for it reads certificates and keys.
+void check_tls(const Config& config, const Surroundings& machine, Problems& problems);
 
 }  // namespace config

@@ -16,14 +16,16 @@ namespace config {
 
 using std::chrono::milliseconds;
 
-// A socket address; of a server also a name, whose addresses are asked for whenever somebody connects.
+// A socket address (IPv4, IPv6 or UNIX); of a server also a name, whose addresses are asked for whenever somebody
+// connects.
 struct Endpoint {
   std::string text;  // as in the config, for messages
   sockaddr_storage address{};
-  socklen_t length = 0;  // 0 of a name
-  std::string host{};    // of a name; else empty
+  socklen_t length = 0;    // 0 of a name
+  std::string host{};      // of a name; else empty
   std::uint16_t port = 0;  // of a name
   bool is_name() const { return !host.empty(); }
+  bool is_unix() const { return address.ss_family == AF_UNIX; }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
 };
 
@@ -58,7 +60,6 @@ struct ListenerTls {
   TlsVersion minimum = TlsVersion::v1_2;
   std::optional<std::string> ciphers, groups;  // as OpenSSL writes them
   bool session_tickets = true;
-  milliseconds handshake_timeout{30'000};
 };
 
 // The downstream leg. opportunistic: TLS where it is offered, plain text where not or where it fails; required: TLS, with
@@ -124,7 +125,7 @@ struct Downstream {
   std::vector<Endpoint> servers;    // tried in order
   std::optional<std::string> path;  // maildir; may hold %local and %domain
   bool create = false;              // maildir: make a missing mailbox; otherwise 550 5.1.1
-  bool accept_source_loss = false;  // the server may take our address for the client's, and the administrator knows
+  bool accept_source_loss = false;  // it need not prove that it refuses to relay (dialogue.md D5)
   milliseconds connect_timeout{10'000};   // per server
   milliseconds greeting_timeout{60'000};  // banner and EHLO
   milliseconds reply_timeout{100'000};    // MAIL, RCPT, RSET, DATA
@@ -133,6 +134,7 @@ struct Downstream {
   bool tell_tls = false;           // PROXY v2 with TLS facts: a new connection after the client's STARTTLS
   bool reuse = true;               // connections serve several sessions where that is safe (dialogue.md D4)
   milliseconds keepalive{30'000};  // NOOP while the client sends and while we scan; 0 = off
+  DownstreamTls tls;
 };
 
 struct Scanner {

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 
 #include "config/quote.h"
@@ -105,7 +108,41 @@ std::expected<std::optional<Endpoint>, std::string> parse_literal(const HostPort
   return std::optional<Endpoint>{};
 }
 
+std::expected<Endpoint, std::string> parse_unix(std::string_view text) {
+  const std::string_view path = text.substr(unix_prefix.size());
+  sockaddr_un address{};
+  if (!path.starts_with('/') || path.ends_with('/'))
+    return std::unexpected(in_quotes(text) + " has no absolute path; write unix:/run/NAME/SOCKET");
+  if (path.size() >= sizeof address.sun_path)
+    return std::unexpected(fmt::format("{} is too long: the path of a socket has at most {} octets", in_quotes(text),
+                                       sizeof address.sun_path - 1));
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+  if (std::ranges::any_of(path, is_control)) return std::unexpected(in_quotes(text) + " holds a control character");
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  Endpoint endpoint{std::string(text), {}, static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1)};
+  std::memcpy(&endpoint.address, &address, sizeof address);
+  return endpoint;
+}
+
+std::string_view path_of(const Endpoint& endpoint) {
+  if (!endpoint.is_unix()) return {};
+  const auto& address = reinterpret_cast<const sockaddr_un&>(endpoint.address);
+  return {address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path)};
+}
+
+std::optional<Endpoint> parse_address(const std::string& text) {
+  if (text.starts_with(unix_prefix)) {
+    auto endpoint = parse_unix(text);
+    return endpoint ? std::optional(std::move(*endpoint)) : std::nullopt;
+  }
+  const auto where = parse_host_port(text);
+  if (!where) return std::nullopt;
+  return parse_literal(*where, text).value_or(std::nullopt);
+}
+
 std::string to_text(const Endpoint& endpoint) {
+  if (endpoint.is_unix()) return std::string(unix_prefix).append(path_of(endpoint));
   char host[NI_MAXHOST] = "";
   if (getnameinfo(endpoint.get(), endpoint.length, host, sizeof host, nullptr, 0, NI_NUMERICHOST) != 0)
     return endpoint.text;
@@ -120,6 +157,7 @@ std::uint16_t port_of(const Endpoint& endpoint) {
 }
 
 bool is_loopback(const Endpoint& endpoint) {
+  if (endpoint.is_unix()) return true;
   if (endpoint.address.ss_family == AF_INET) return (ntohl(as_ipv4(endpoint).sin_addr.s_addr) >> 24U) == 127;
   if (endpoint.address.ss_family != AF_INET6) return false;
   const in6_addr address = as_ipv6(endpoint).sin6_addr;
@@ -130,6 +168,7 @@ bool is_loopback(const Endpoint& endpoint) {
 bool same_address(const Endpoint& a, const Endpoint& b) {
   if (a.address.ss_family != b.address.ss_family || port_of(a) != port_of(b)) return false;
   if (a.address.ss_family == AF_INET) return as_ipv4(a).sin_addr.s_addr == as_ipv4(b).sin_addr.s_addr;
+  if (a.is_unix()) return path_of(a) == path_of(b);
   const sockaddr_in6 left = as_ipv6(a), right = as_ipv6(b);
   return left.sin6_scope_id == right.sin6_scope_id &&
          std::memcmp(&left.sin6_addr, &right.sin6_addr, sizeof left.sin6_addr) == 0;

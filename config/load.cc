@@ -58,7 +58,7 @@ std::expected<std::vector<std::string>, std::vector<Error>> further_files(const 
 
 }  // namespace
 
-std::expected<Loaded, std::vector<Error>> load_file(const std::string& path) {
+std::expected<Loaded, std::vector<Error>> load_file(const std::string& path, const Surroundings& machine) {
   auto names = further_files(path);
   if (!names) return std::unexpected(names.error());
   names->insert(names->begin(), path);
@@ -70,8 +70,10 @@ std::expected<Loaded, std::vector<Error>> load_file(const std::string& path) {
     else errors.insert(errors.end(), source.error().begin(), source.error().end());
   }
   if (!errors.empty()) return std::unexpected(std::move(errors));
-  return build(sources, this_machine());
+  return build(sources, machine);
 }
+
+std::expected<Loaded, std::vector<Error>> load_file(const std::string& path) { return load_file(path, this_machine()); }
 
 std::expected<Loaded, std::vector<Error>> load_text(std::string_view text, const std::string& name) {
   return build({{name, std::string(text)}}, this_machine());

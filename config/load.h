@@ -21,13 +21,16 @@ struct Error {
 };
 std::string to_text(const Error& error);  // FILE:LINE:COLUMN: /pointer: text
 
+struct Surroundings;
+
 struct Loaded {
   std::shared_ptr<const Config> config;
   std::vector<std::string> warnings;  // shown at start and by check: nothing is scanned, not root, ...
 };
 
-// `path` and, beside it, conf.d/*.json in name order. Resolves server names; reads nothing else.
-std::expected<Loaded, std::vector<Error>> load_file(const std::string& path);
+// `path` and, beside it, conf.d/*.json in name order. Names of servers stay names; reads nothing else.
+std::expected<Loaded, std::vector<Error>> load_file(const std::string& path, const Surroundings& machine);
+std::expected<Loaded, std::vector<Error>> load_file(const std::string& path);  // on this machine, without its keys
 // For tests and the embedded defaults: `name` stands for the file in messages.
 std::expected<Loaded, std::vector<Error>> load_text(std::string_view text, const std::string& name);
 

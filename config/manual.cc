@@ -37,8 +37,8 @@ struct Argument {
   std::string operator()(const std::string*) const { return text(); }
   std::string operator()(const std::optional<std::string>*) const { return text(); }
   std::string operator()(const std::vector<std::string>*) const { return "a list, each " + text(); }
-  std::string operator()(const Endpoint*) const { return "HOST:PORT"; }
-  std::string operator()(const std::vector<Endpoint>*) const { return "a list of HOST:PORT"; }
+  std::string operator()(const Endpoint*) const { return "HOST:PORT | unix:PATH"; }
+  std::string operator()(const std::vector<Endpoint>*) const { return bounds.literal ? "a list of HOST:PORT" : "a list of HOST:PORT or unix:PATH"; }
   std::string operator()(const std::vector<Netmask>*) const { return "a list of ADDRESS/PREFIX"; }
   template <class Enum>
   requires std::is_enum_v<Enum> std::string operator()(const Enum*) const {

@@ -37,7 +37,10 @@ struct Schema {
     if (!bounds.shape->number_too) return string;
     return either(std::move(string), typed("integer").add("minimum", Node::of(std::uint64_t{1})));
   }
-  static Node endpoint() { return matching("^([^\\[\\]:]+|\\[[^\\]]+\\]):[0-9]{1,5}$"); }
+  Node endpoint() const {
+    if (bounds.literal) return matching("^([^\\[\\]:]+|\\[[^\\]]+\\]):[0-9]{1,5}$");
+    return matching("^(([^\\[\\]:]+|\\[[^\\]]+\\]):[0-9]{1,5}|unix:/.{1,106})$");
+  }
 
   Node operator()(const bool*) const { return typed("boolean"); }
   Node operator()(const std::uint32_t*) const { return integers(bounds); }

@@ -134,8 +134,8 @@ Section whole_file() {
                   key<&C::state_directory>("state_directory", as(absolute_path),
                                            "Directory for what must survive a restart."),
               },
-          .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), dns(), log(),
-                       users()},
+          .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), dns(),
+                       log(), users()},
           .open = [](void* parent, const std::string&) { return parent; },
           .each = [](void* parent, const auto& call) { call("", parent); },
           .with_defaults = call_with_fresh<Config>};
@@ -155,6 +155,12 @@ std::vector<std::string_view> words_of(Identity) {
 }
 std::vector<std::string_view> words_of(Action) { return {"refuse", "defer", "relay"}; }
 std::vector<std::string_view> words_of(LogFormat) { return {"text", "json"}; }
+std::vector<std::string_view> words_of(ListenerTlsMode) { return {"none", "starttls", "implicit"}; }
+std::vector<std::string_view> words_of(DownstreamTlsMode) {
+  return {"none", "opportunistic", "required", "verified"};
+}
+std::vector<std::string_view> words_of(ClientCertificates) { return {"none", "ask", "require"}; }
+std::vector<std::string_view> words_of(TlsVersion) { return {"1.2", "1.3"}; }
 
 const Section& root() {
   static const Section section = whole_file();

@@ -19,12 +19,13 @@ namespace config {
 
 // Where a value lives. Its type decides how the key is written:
 //   bool true|false · uint32 a whole number · uint64 octets, 25M or a number · milliseconds "30s" · string and list of
-//   strings by TextShape · Endpoint "HOST:PORT" (its one address) · list of Endpoints (names stay names) · list of
+//   strings by TextShape · Endpoint "HOST:PORT" (its one address) or "unix:PATH" · list of Endpoints (names stay names) · list of
 //   Netmasks ("192.0.2.0/24") · enums by their words
 using Slot =
     std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*, std::optional<std::string>*,
                  std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*, std::vector<Netmask>*, Protocol*,
-                 LineEnds*, HalfClose*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*>;
+                 LineEnds*, HalfClose*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*,
+                 ListenerTlsMode*, DownstreamTlsMode*, ClientCertificates*, TlsVersion*>;
 
 // The words of an enum; their order is that of its values.
 std::vector<std::string_view> words_of(Protocol);
@@ -49,7 +50,7 @@ struct Bounds {
   // The only ones allowed (strings, enums); empty = by shape alone, or all words of the enum.
   std::vector<std::string_view> words{};
   bool required = false;
-  bool literal = false;         // of endpoints: an address, never a name
+  bool literal = false;         // of endpoints: a network address, never a name or a path
   std::string_view computed{};  // what the default is, when it is not the member's initializer
 };
 

@@ -11,13 +11,13 @@ Section downstream_settings() {
       {
           key<&D::protocol>("protocol", {}, "What the servers speak."),
           key<&D::servers>("servers", between(1, 65535),
-                           "Mail servers, tried in order; a name stands for all addresses it has at start."),
+                           "Mail servers, tried in order; a name stands for all addresses that the DNS has for it by then."),
           key<&D::path>("path", as(mailbox_path),
                         "Maildir for the mail; %local and %domain are those of the recipient."),
           key<&D::create>("create", {}, "Make a missing maildir; otherwise its recipient is refused with 550 5.1.1."),
           key<&D::accept_source_loss>("accept_source_loss", {},
-                                      "Allow listeners on other addresses than loopback although the servers see "
-                                      "gatepost as the client: where they trust its address, this is an open relay."),
+                                      "Servers that see gatepost as the client need not prove that they refuse to "
+                                      "relay; one that is seen to relay is not used all the same."),
           key<&D::identity>("identity", {}, "How the servers learn who the client is."),
           key<&D::relay_probe_recipients>(
               "relay_probe_recipients", as(mailbox),
@@ -31,7 +31,8 @@ Section downstream_settings() {
                                  "Longest wait for the reply to MAIL, RCPT, RSET or DATA."),
           key<&D::keepalive>("keepalive", between(0s, 1h),
                              "Time between two NOOPs while the client sends or a scan runs; 0s turns them off."),
-      });
+      },
+      {downstream_tls_settings()});
   section.required = true;
   section.exactly_one_of = {"servers", "path"};
   return section;

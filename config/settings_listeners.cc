@@ -11,7 +11,8 @@ Section listener_settings() {
       {
           key<&L::name>("name", needed(as(entry_name)), "Name of the listener in logs and metrics."),
           key<&L::protocol>("protocol", {}, "What clients speak."),
-          key<&L::address>("address", needed(), "Address to listen on; port 0 takes any free port."),
+          key<&L::address>("address", needed(), "Address to listen on; port 0 takes any free port. A UNIX socket is open to "
+                                          "every account that may reach it, and replaced if nobody listens there."),
           key<&L::downstream>("downstream", needed(), "Name of the downstream that gets the mail."),
           key<&L::command_timeout>("command_timeout", between(1ms, 24h),
                                    "Longest wait from one reply to the next complete command."),
@@ -80,7 +81,8 @@ Section listener_settings() {
           key<&L::mixed_replies>("mixed_replies", {},
                                  "Servers may accept a message for some recipients only: keep a journal of who has it "
                                  "and have the client try again, or take one recipient at a time."),
-      });
+      },
+      {listener_tls_settings()});
   section.required = true;
   return section;
 }

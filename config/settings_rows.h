@@ -14,6 +14,8 @@ namespace config {
 // The sections with files of their own.
 Section listener_settings();    // settings_listeners.cc
 Section downstream_settings();  // settings_downstreams.cc
+Section listener_tls_settings();    // settings_tls.cc
+Section downstream_tls_settings();  // settings_tls.cc
 
 namespace rows {
 
@@ -59,34 +61,43 @@ Section object(std::string_view name, std::string_view sentence, std::vector<Set
 
 // Of a vector, in file order; `named`: an object whose keys become the structs' `name`.
 template <auto member>
-Section sequence(std::string_view name, bool named, std::string_view sentence, std::vector<Setting> settings) {
+Section sequence(std::string_view name, bool named, std::string_view sentence, std::vector<Setting> settings,
+                 std::vector<Section> sections = {}) {
   const auto at = [](void* parent) { return &(static_cast<OwnerOf<member>*>(parent)->*member); };
   return {.key = name,
           .nesting = named ? Nesting::by_name : Nesting::list,
           .sentence = sentence,
           .settings = std::move(settings),
-          .sections = {},
+          .sections = std::move(sections),
           .open =
               [at, named](void* parent, const std::string& entry) {
                 auto* added = &at(parent)->emplace_back();
-                if (named) added->name = entry;
+                if constexpr (requires { added->name; }) {
+                  if (named) added->name = entry;
+                } else {
+                  static_cast<void>(named);
+                }
                 return added;
               },
           .each =
               [at](void* parent, const auto& call) {
-                for (auto& entry : *at(parent)) call(entry.name, &entry);
+                for (auto& entry : *at(parent)) {
+                  if constexpr (requires { entry.name; }) call(entry.name, &entry);
+                  else call("", &entry);
+                }
               },
           .with_defaults = call_with_fresh<typename ValueOf<member>::value_type>};
 }
 
 template <auto member>
-Section mapping(std::string_view name, std::string_view sentence, std::vector<Setting> settings) {
+Section mapping(std::string_view name, std::string_view sentence, std::vector<Setting> settings,
+                std::vector<Section> sections = {}) {
   const auto at = [](void* parent) { return &(static_cast<OwnerOf<member>*>(parent)->*member); };
   return {.key = name,
           .nesting = Nesting::by_name,
           .sentence = sentence,
           .settings = std::move(settings),
-          .sections = {},
+          .sections = std::move(sections),
           .open =
               [at](void* parent, const std::string& entry) {
                 auto* added = &(*at(parent))[entry];
@@ -103,6 +114,9 @@ Section mapping(std::string_view name, std::string_view sentence, std::vector<Se
 inline Bounds between(std::uint64_t least, std::uint64_t most) { return {.least = least, .most = most}; }
 inline Bounds between(milliseconds least, milliseconds most) {
   return {.least = static_cast<std::uint64_t>(least.count()), .most = static_cast<std::uint64_t>(most.count())};
+}
+inline Bounds literals(std::uint64_t least_port, std::uint64_t most_port) {
+  return {.least = least_port, .most = most_port, .literal = true};
 }
 inline Bounds as(const TextShape& shape) { return {.shape = &shape}; }
 inline Bounds one_of(std::vector<std::string_view> words) { return {.words = std::move(words)}; }

@@ -23,7 +23,11 @@ Node object_of(const Section& section, void* owner) {
   Node out = Node::object();
   for (const Setting& setting : section.settings)
     if (auto value = write_value(setting, owner)) out.add(setting.key, std::move(*value));
-  for (const Section& inner : section.sections) out.add(inner.key, section_of(inner, owner));
+  for (const Section& inner : section.sections) {
+    Node entries = section_of(inner, owner);
+    if (inner.nesting == Nesting::list && entries.children.empty()) continue;  // would not be taken again
+    out.add(inner.key, std::move(entries));
+  }
   return out;
 }
 

@@ -41,6 +41,8 @@ std::string wrong_path(std::string_view text) {
   return {};
 }
 
+std::string wrong_path_or_nothing(std::string_view text) { return text.empty() ? "" : wrong_path(text); }
+
 std::string wrong_mailbox_path(std::string_view text) {
   if (std::string problem = wrong_path(text); !problem.empty()) return problem;
   for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 1)) {
@@ -74,16 +76,32 @@ std::string wrong_account(std::string_view text) {
   return uid == 0 ? "is root, which gatepost's processes must not be" : "";
 }
 
+std::string wrong_fingerprint(std::string_view text) {
+  std::size_t digits = 0;
+  bool paired = true;
+  char last = ':';
+  for (const char c : text) {
+    const bool hexadecimal = is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    paired = paired && (hexadecimal || (c == ':' && last != ':' && digits % 2 == 0 && digits < 64));
+    digits += hexadecimal ? 1 : 0;
+    last = c;
+  }
+  if (paired && digits == 64) return {};
+  return "is no SHA-256 fingerprint: 64 hexadecimal digits, as openssl x509 -fingerprint -sha256 shows them";
+}
+
 }  // namespace
 
 const TextShape any_text{"text", "^.", wrong_text};
 const TextShape host_name{"a host name", "^[A-Za-z0-9][A-Za-z0-9._-]*$", wrong_host};
 const TextShape entry_name{"a name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", wrong_entry};
 const TextShape absolute_path{"an absolute path", "^/", wrong_path};
+const TextShape path_or_nothing{"an absolute path or nothing", "^(/|$)", wrong_path_or_nothing};
 const TextShape mailbox_path{"an absolute path with %local and %domain", "^/([^%]|%local|%domain)*$",
                              wrong_mailbox_path};
 const TextShape log_target{"stderr, syslog or an absolute path", "^(stderr$|syslog$|/)", wrong_log_target};
 const TextShape mailbox{"LOCAL@DOMAIN", "^.+@.+$", wrong_mailbox};
 const TextShape account_name{"an account name or number", "^[A-Za-z0-9._][A-Za-z0-9._-]*$", wrong_account, true};
+const TextShape fingerprint{"a SHA-256 fingerprint", "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$", wrong_fingerprint};
 
 }  // namespace config

@@ -14,13 +14,15 @@ struct TextShape {
   bool number_too = false;  // a whole number is taken as its digits
 };
 
-extern const TextShape any_text;       // not empty
-extern const TextShape host_name;      // our own name in banner, EHLO and Received
-extern const TextShape entry_name;     // of a listener, downstream, scanner; a label in logs and metrics
-extern const TextShape absolute_path;  //
-extern const TextShape mailbox_path;   // absolute; %local and %domain
-extern const TextShape log_target;     // stderr, syslog, an absolute path
-extern const TextShape mailbox;        // LOCAL@DOMAIN or LOCAL@[ADDRESS]
-extern const TextShape account_name;   // or a number
+extern const TextShape any_text;         // not empty
+extern const TextShape host_name;        // our own name in banner, EHLO and Received
+extern const TextShape entry_name;       // of a listener, downstream, scanner; a label in logs and metrics
+extern const TextShape absolute_path;    //
+extern const TextShape path_or_nothing;  // or empty
+extern const TextShape mailbox_path;     // absolute; %local and %domain
+extern const TextShape log_target;       // stderr, syslog, an absolute path
+extern const TextShape mailbox;          // LOCAL@DOMAIN or LOCAL@[ADDRESS]
+extern const TextShape account_name;     // or a number
+extern const TextShape fingerprint;      // SHA-256: 64 hexadecimal digits, with or without colons
 
 }  // namespace config

@@ -61,19 +61,21 @@ class Reader {
     });
   }
   void operator()(Endpoint* value) const {
-    if (!node_.is(Node::Kind::string)) return unexpected("HOST:PORT, such as \"127.0.0.1:25\" or \"[::1]:25\"");
-    const std::vector<Endpoint> found = addresses(node_, path_);
-    if (found.size() == 1) *value = found.front();
-    if (found.size() > 1) {
-      std::string all;
-      for (const Endpoint& each : found) all += (all.empty() ? "" : ", ") + to_text(each);
-      error(path_, fmt::format("{} has {} addresses; write one of {}", in_quotes(node_.text), found.size(), all));
-    }
+    if (!node_.is(Node::Kind::string)) return unexpected("HOST:PORT or unix:PATH, such as \"127.0.0.1:25\" or \"[::1]:25\"");
+    const std::optional<Endpoint> written = endpoint(node_, path_);
+    if (!written) return;
+    if (!written->is_name()) *value = *written;
+    else if (const std::optional<Endpoint> only = only_address(*written)) *value = *only;
   }
   void operator()(std::vector<Endpoint>* value) const {
     each_text([&](const Node& element, const Path& at) {
-      const std::vector<Endpoint> found = addresses(element, at);
-      value->insert(value->end(), found.begin(), found.end());
+      std::optional<Endpoint> written = endpoint(element, at);
+      if (!written) return;
+      if (bounds_.literal && written->is_name())
+        return error(at, fmt::format("{} is a name; write its address", in_quotes(written->host)));
+      if (bounds_.literal && written->is_unix())
+        return error(at, fmt::format("{} is no network address", in_quotes(written->text)));
+      value->push_back(std::move(*written));
     });
   }
   void operator()(std::vector<Netmask>* value) const {
@@ -153,23 +155,42 @@ class Reader {
     }
   }
 
-  // Bounds are those of the port.
-  std::vector<Endpoint> addresses(const Node& node, const Path& path) const {
+  // An address, or a name as it stands. Bounds are those of the port.
+  std::optional<Endpoint> endpoint(const Node& node, const Path& path) const {
     const auto fail = [&](const std::string& text) {
       error(path, text);
-      return std::vector<Endpoint>{};
+      return std::nullopt;
     };
+    if (node.text.starts_with(unix_prefix)) {
+      auto socket = parse_unix(node.text);
+      if (!socket) return fail(socket.error());
+      return std::move(*socket);
+    }
     const auto where = parse_host_port(node.text);
     if (!where) return fail(where.error());
     if (where->port < bounds_.least) return fail("port 0 is no port to connect to");
-    const auto literal = parse_literal(*where, node.text);
+    auto literal = parse_literal(*where, node.text);
     if (!literal) return fail(literal.error());
-    if (*literal) return {**literal};
-    auto found = machine_.resolve(*where, node.text);
-    if (!found)
-      return fail(fmt::format("{} has no address now ({}); mend the name or write an address", in_quotes(where->host),
-                              found.error()));
-    return *found;
+    if (*literal) return std::move(*literal);
+    Endpoint named{node.text};
+    named.host = where->host;
+    named.port = where->port;
+    return named;
+  }
+
+  // Of a name that stands for an address of this machine.
+  std::optional<Endpoint> only_address(const Endpoint& named) const {
+    const auto found = machine_.resolve({named.host, named.port, false}, named.text);
+    if (!found) {
+      error(path_, fmt::format("{} has no address now ({}); mend the name or write an address", in_quotes(named.host),
+                               found.error()));
+      return std::nullopt;
+    }
+    if (found->size() == 1) return found->front();
+    std::string all;
+    for (const Endpoint& each : *found) all += (all.empty() ? "" : ", ") + to_text(each);
+    error(path_, fmt::format("{} has {} addresses; write one of {}", in_quotes(named.text), found->size(), all));
+    return std::nullopt;
   }
 
   const Bounds& bounds_;
@@ -180,6 +201,8 @@ class Reader {
 };
 
 struct Writer {
+  const Bounds& bounds;
+
   std::optional<Node> operator()(const bool* value) const { return Node::of(*value); }
   std::optional<Node> operator()(const std::uint32_t* value) const { return Node::of(std::uint64_t{*value}); }
   std::optional<Node> operator()(const std::uint64_t* value) const {
@@ -188,7 +211,8 @@ struct Writer {
   }
   std::optional<Node> operator()(const milliseconds* value) const { return Node::of(format_duration(*value)); }
   std::optional<Node> operator()(const std::string* value) const {
-    return value->empty() ? std::nullopt : std::optional(Node::of(*value));
+    const bool none = value->empty() && !bounds.shape->wrong("").empty();
+    return none ? std::nullopt : std::optional(Node::of(*value));
   }
   std::optional<Node> operator()(const std::optional<std::string>* value) const {
     return *value ? std::optional(Node::of(**value)) : std::nullopt;
@@ -198,11 +222,9 @@ struct Writer {
     return Node::strings({value->begin(), value->end()});
   }
   std::optional<Node> operator()(const Endpoint* value) const { return (*this)(&value->text); }
-  // A name that has several addresses was written once.
   std::optional<Node> operator()(const std::vector<Endpoint>* value) const {
     std::vector<std::string_view> texts;
-    for (const Endpoint& each : *value)
-      if (texts.empty() || texts.back() != each.text) texts.push_back(each.text);
+    for (const Endpoint& each : *value) texts.push_back(each.text);
     return texts.empty() ? std::nullopt : std::optional(Node::strings(texts));
   }
   std::optional<Node> operator()(const std::vector<Netmask>* value) const {
@@ -223,7 +245,7 @@ void read_value(const Setting& setting, void* owner, const Node& node, const Pat
 }
 
 std::optional<Node> write_value(const Setting& setting, void* owner) {
-  return std::visit(Writer{}, setting.slot(owner));
+  return std::visit(Writer{setting.bounds}, setting.slot(owner));
 }
 
 }  // namespace config

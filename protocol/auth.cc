@@ -17,6 +17,30 @@ bool is_base64(std::string_view text) {
          (padding.empty() || padding == "=" || padding == "==") && (end > 0 || padding.empty());
 }
 
+// The octets of base64 text one by one; padding and what is no base64 end them.
+class Octets {
+ public:
+  explicit Octets(std::string_view text) : text_(text) {}
+  std::optional<char> next() {
+    while (count_ < 8) {
+      if (text_.empty()) return std::nullopt;
+      const std::size_t value = alphabet.find(text_.front());
+      if (value == std::string_view::npos) return std::nullopt;
+      text_.remove_prefix(1);
+      bits_ = (bits_ << 6 | static_cast<unsigned>(value)) & 0xffff;
+      count_ += 6;
+    }
+    count_ -= 8;
+    return static_cast<char>(bits_ >> count_ & 0xff);
+  }
+
+ private:
+  static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string_view text_;
+  unsigned bits_ = 0;
+  unsigned count_ = 0;  // of bits_, not given out yet
+};
+
 Reply too_long() { return reply::make(500, "5.5.6", "Authentication exchange line is too long"); }
 Reply not_base64() { return reply::make(501, "5.5.2", "Not base64"); }
 
@@ -55,5 +79,24 @@ std::expected<AuthResponse, Reply> parse_auth_response(std::string_view line) {
 }
 
 std::string format(const AuthResponse& response) { return response.cancelled ? "*" : response.base64; }
+
+std::string login_of(std::string_view mechanism, std::string_view base64) {
+  constexpr std::size_t longest = 255;
+  const bool plain = mechanism == "PLAIN";
+  if (!plain && mechanism != "LOGIN") return {};
+  Octets octets(base64);
+  std::string name;
+  bool behind_authorization = !plain;  // PLAIN: [authzid] NUL authcid NUL passwd
+  while (const std::optional<char> octet = octets.next()) {
+    if (plain && *octet == '\0') {
+      if (behind_authorization) return name;
+      behind_authorization = true;
+    } else if (behind_authorization) {
+      if (name.size() == longest) return {};
+      name.push_back(*octet);
+    }
+  }
+  return plain ? std::string() : name;
+}
 
 }  // namespace protocol

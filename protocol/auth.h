@@ -33,4 +33,9 @@ struct AuthResponse {
 std::expected<AuthResponse, Reply> parse_auth_response(std::string_view line);
 std::string format(const AuthResponse& response);  // without CRLF
 
+// The user name in the client's first response, for the log: the authentication identity of PLAIN (RFC 4616 section 2),
+// the user of LOGIN. What stands behind it is not even decoded. Empty: another mechanism, malformed, or longer than 255
+// octets. Any octets: escape it.
+std::string login_of(std::string_view mechanism, std::string_view base64);
+
 }  // namespace protocol

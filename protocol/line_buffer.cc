@@ -60,6 +60,11 @@ void LineBuffer::release() {
   begin_ = scanned_ = 0;
 }
 
+void LineBuffer::skip(std::size_t count) {
+  begin_ = scanned_ = std::min(begin_ + count, bytes_.size());
+  if (begin_ == bytes_.size()) release();
+}
+
 std::string LineBuffer::take_rest() {
   std::string rest = begin_ == 0 ? std::move(bytes_) : bytes_.substr(begin_);
   release();

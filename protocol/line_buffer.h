@@ -30,6 +30,9 @@ class LineBuffer {
   std::size_t capacity() const { return bytes_.capacity(); }  // octets of memory held; a std::string's own at least
   // Takes all unread bytes out (used where a command must be the last of its group, and at DATA).
   std::string take_rest();
+  // Unread bytes that are no lines: the octets of a chunk behind its BDAT. The view holds until the next other call.
+  std::string_view unread() const { return std::string_view(bytes_).substr(begin_); }
+  void skip(std::size_t count);  // of these, from the front
 
  private:
   std::size_t find_lf() const;

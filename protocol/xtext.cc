@@ -21,7 +21,7 @@ bool is_xtext(std::string_view text, bool utf8) {
   while (!text.empty()) {
     std::size_t length = 1;
     if (const std::optional<unsigned char> octet = hexchar(text)) {
-      if (*octet < 0x20 || *octet > 0x7e) return false;
+      if (*octet < 0x20 || *octet == 0x7f) return false;
       length = 3;
     } else if (!is_xchar(text.front())) {
       length = utf8 ? utf8_non_ascii(text) : 0;

@@ -11,13 +11,19 @@
 
 namespace {
 
-constexpr std::string_view too_many = "421 4.3.2 Too many connections, please try again later\r\n";
-
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
   if (::getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
     seed = static_cast<std::uint64_t>(::time(nullptr));
   return seed;
+}
+
+std::shared_ptr<const io::HostsFile> read_hosts(const config::Dns& dns, admin::Log& log) {
+  if (dns.hosts.empty()) return nullptr;
+  auto hosts = io::HostsFile::read(dns.hosts);
+  if (hosts) return std::make_shared<const io::HostsFile>(std::move(*hosts));
+  log.say(0, admin::Level::warning, "the hosts file " + dns.hosts + " cannot be read: " + hosts.error());
+  return nullptr;
 }
 
 }  // namespace
@@ -29,7 +35,25 @@ ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
       log(start.config->log, "gatepost/proxy", start.log_file, static_cast<unsigned>(loops) + 1),
       spool(start.config->spool.directory, start.config->spool.memory, start.config->spool.total_memory,
             std::string(scanner::synthetic_prefix)),
-      sessions(start.config->listeners.size()) {}
+      hosts(read_hosts(start.config->dns, log)),
+      admission(start.config) {}
+
+bool ProxyShared::use_tls_files(int files) {
+  const auto unsealed = io::TlsFiles::unseal(files);
+  if (!unsealed) return false;
+  const auto former = tls();
+  std::vector<io::TlsProblem> problems;
+  auto made = io::TlsContexts::make(*config, *unsealed, problems, former.get(), config.get());
+  if (!made) return false;
+  const std::lock_guard lock(tls_mutex_);
+  tls_ = std::move(made);
+  return true;
+}
+
+std::shared_ptr<const io::TlsContexts> ProxyShared::tls() {
+  const std::lock_guard lock(tls_mutex_);
+  return tls_;
+}
 
 // Control messages for this loop.
 class ProxyLoop::Inbox final : public io::FdWatch::Owner {
@@ -54,7 +78,19 @@ class ProxyLoop::Inbox final : public io::FdWatch::Owner {
 
 ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::OwnedFd> listeners,
                      scanner::OwnedFd inbox)
-    : shared_(shared), index_(index), connector_(loop_), keeper_(loop_), random_(random_seed()) {
+    : shared_(shared),
+      index_(index),
+      resolver_(loop_, shared.config->dns, shared.hosts,
+                [this](const std::string& sentence) {
+                  if (index_ == 0) shared_.log.say(1, admin::Level::error, sentence);  // the loops have one file
+                }),
+      names_(loop_, resolver_,
+             [this](const std::string& sentence) { shared_.log.say(index_ + 1, admin::Level::warning, sentence); }),
+      connector_(loop_, &names_),
+      keeper_(loop_, [this] { tell(supervisor::Message::Kind::silent, "keeper"); }),
+      pool_(loop_),
+      identities_(loop_),
+      random_(random_seed()) {
   const auto& config = *shared_.config;
   if (!config.scanners.empty())
     scanner_.emplace(
@@ -66,6 +102,10 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
   services_.keeper = &keeper_;
   services_.spool = &shared_.spool;
   services_.in_flight = this;
+  services_.pool = &pool_;
+  services_.tls = shared_.tls();
+  services_.withheld = &shared_.withheld;
+  services_.identities = &identities_;
   services_.log = [this](admin::Level level, admin::Record&& record) {
     shared_.log.write(index_ + 1, level, std::move(record));
   };
@@ -77,7 +117,7 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
                           " (raise the limit of open files: LimitNOFILE= or ulimit -n)");
     };
     listeners_.push_back(std::make_unique<io::Listener>(
-        loop_, std::move(listeners[i]), std::string(too_many),
+        loop_, std::move(listeners[i]), std::string(farewell(Refusal::sessions)),
         [this, i](io::Accepted accepted) { welcome(i, std::move(accepted)); }, starved));
   }
   inbox_ = std::make_unique<Inbox>(*this, std::move(inbox));
@@ -87,17 +127,40 @@ ProxyLoop::~ProxyLoop() { loop_.destroy_roots(); }
 
 void ProxyLoop::run() { loop_.run(); }
 
+void ProxyShared::log_refused(unsigned ring, const RefusedClients& refused) {
+  const std::string_view reply = farewell(refused.reason);
+  admin::Record record = log.record(admin::Level::warning);
+  record.text("event", "refused").text("reason", to_string(refused.reason));
+  record.text("listener", config->listeners[refused.listener].name);
+  if (is_for_network(refused.reason)) record.text("network", admission.text_of(refused.listener, refused.network));
+  record.number("clients", refused.count).quoted("reply", reply.substr(0, reply.size() - 2));
+  log.write(ring, admin::Level::warning, std::move(record));
+}
+
+void ProxyLoop::note_refusal(Refusal reason, std::size_t listener, const sockaddr* client) {
+  const Network network = shared_.admission.network_of(listener, client);
+  const auto refused = shared_.refusals.add(reason, listener, network, loop_.now());
+  if (refused) shared_.log_refused(index_ + 1, *refused);
+}
+
 void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
   const int socket = accepted.socket.get();
-  if (shared_.sessions[listener].load() >= shared_.config->listeners[listener].max_sessions) {
-    ::send(socket, too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    return;
-  }
+  const auto* peer = reinterpret_cast<const sockaddr*>(&accepted.peer);
   try {
-    const auto* peer = reinterpret_cast<const sockaddr*>(&accepted.peer);
-    std::string ip = io::format_ip(peer);
+    auto place = shared_.admission.admit(listener, peer, loop_.now());
+    if (!place) {
+      const std::string_view line = farewell(place.error());
+      // In TLS from the first octet on nobody could read it.
+      if (shared_.config->listeners[listener].tls.mode != config::ListenerTlsMode::implicit)
+        ::send(socket, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      return note_refusal(place.error(), listener, peer);
+    }
+    session::Arrival arrival;
+    arrival.peer = accepted.peer;
+    socklen_t length = sizeof arrival.local;
+    ::getsockname(socket, reinterpret_cast<sockaddr*>(&arrival.local), &length);
     auto client = std::make_unique<io::TcpStream>(loop_, std::move(accepted.socket), peer, accepted.peer_length);
-    loop_.spawn(serve_client(listener, std::move(client), std::move(ip)));
+    loop_.spawn(serve_client(std::move(*place), std::move(client), arrival));
   } catch (const std::exception& error) {
     // No memory for one session more: this client is closed, the others live.
     shared_.log.say(index_ + 1, admin::Level::error, std::string("a client cannot be served: ") + error.what());
@@ -105,29 +168,34 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
 }
 
 // Counts a session as long as its frame lives, however it ends.
-class ProxyLoop::Seat {
+class ProxyLoop::Seat final : public session::Occupancy {
  public:
-  Seat(ProxyLoop& owner, std::size_t listener) : owner_(owner), listener_(listener) {
-    ++owner_.sessions_;
-    ++owner_.shared_.sessions[listener_];
-  }
+  Seat(ProxyLoop& owner, Admission::Seat place) : owner_(owner), place_(std::move(place)) { ++owner_.sessions_; }
   Seat(const Seat&) = delete;
   Seat& operator=(const Seat&) = delete;
-  ~Seat() {
-    --owner_.shared_.sessions[listener_];
+  ~Seat() override {
     --owner_.sessions_;
     if (owner_.loop_.draining() && owner_.sessions_ == 0) owner_.loop_.quit();
+  }
+  bool recount(const sockaddr* told, std::string_view& line) override {
+    const auto refusal = owner_.shared_.admission.recount(place_, told, owner_.loop_.now());
+    if (!refusal) return true;
+    owner_.note_refusal(*refusal, place_.listener(), told);
+    line = farewell(*refusal);
+    return false;
   }
 
  private:
   ProxyLoop& owner_;
-  std::size_t listener_;
+  Admission::Seat place_;
 };
 
-io::Task<> ProxyLoop::serve_client(std::size_t listener, std::unique_ptr<io::Stream> client, std::string client_ip) {
-  const Seat seat(*this, listener);
-  session::SmtpSession session(services_, shared_.config->listeners[listener], std::move(client), std::move(client_ip),
-                               loop_);
+io::Task<> ProxyLoop::serve_client(Admission::Seat place, std::unique_ptr<io::Stream> client,
+                                   session::Arrival arrival) {
+  const std::size_t listener = place.listener();
+  Seat seat(*this, std::move(place));
+  arrival.occupancy = &seat;
+  session::SmtpSession session(services_, shared_.config->listeners[listener], std::move(client), arrival, loop_);
   co_await session.run();
 }
 
@@ -136,7 +204,11 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
   if (!message) return;
   using Kind = supervisor::Message::Kind;
   if (message->kind == Kind::scanner_socket && scanner_ && fd) scanner_->attach(std::move(fd));
-  else if (message->kind == Kind::keeper_socket && fd) keeper_.attach(std::move(fd));
+  else if (message->kind == Kind::keeper_socket && fd) {
+    keeper_.attach(std::move(fd));
+    tell(Kind::ready, "keeper");
+  }
+  else if (message->kind == Kind::tls_files) services_.tls = shared_.tls();
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);
 }

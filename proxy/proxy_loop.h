@@ -1,18 +1,26 @@
 // One event loop of the proxy with everything that lives and dies on it: listeners, sessions, channels.
 #pragma once
 
-#include <atomic>
-#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "proxy/admission.h"
+#include "proxy/io/address_cache.h"
 #include "proxy/io/channel.h"
+#include "proxy/io/event_loop.h"
+#include "proxy/io/hosts_file.h"
 #include "proxy/io/listener.h"
+#include "proxy/io/tls_contexts.h"
 #include "proxy/judge/keeper_client.h"
 #include "proxy/judge/scan_client.h"
 #include "proxy/serve.h"
+#include "proxy/session/client_facts.h"
+#include "proxy/session/connection_pool.h"
+#include "proxy/session/identity.h"
 #include "proxy/session/services.h"
+#include "proxy/session/withheld_log.h"
 #include "proxy/supervisor/control.h"
 
 // Shared by the loops of the process.
@@ -23,7 +31,18 @@ struct ProxyShared {
   supervisor::Window* window;
   admin::Log log;
   io::SpoolSpace spool;
-  std::deque<std::atomic<std::uint32_t>> sessions;  // per listener, all loops together
+  session::WithheldLog withheld;
+  // For sessions that begin from now on. False: `files` are not what they should be, and nothing has changed.
+  bool use_tls_files(int files);
+  std::shared_ptr<const io::TlsContexts> tls();
+  std::shared_ptr<const io::HostsFile> hosts;  // null: none
+  Admission admission;
+  Refusals refusals;
+  void log_refused(unsigned ring, const RefusedClients& refused);
+
+ private:
+  std::mutex tls_mutex_;  // a loop takes it at its start and after a reload
+  std::shared_ptr<const io::TlsContexts> tls_;
 };
 
 class ProxyLoop final : private session::InFlight {
@@ -37,7 +56,8 @@ class ProxyLoop final : private session::InFlight {
   class Inbox;
   class Seat;
   void welcome(std::size_t listener, io::Accepted accepted);
-  io::Task<> serve_client(std::size_t listener, std::unique_ptr<io::Stream> client, std::string client_ip);
+  void note_refusal(Refusal reason, std::size_t listener, const sockaddr* client);
+  io::Task<> serve_client(Admission::Seat place, std::unique_ptr<io::Stream> client, session::Arrival arrival);
   void obey(std::string_view packet, scanner::OwnedFd fd);
   void tell(supervisor::Message::Kind kind, std::string about);
   void drain(bool cut);
@@ -49,9 +69,13 @@ class ProxyLoop final : private session::InFlight {
   ProxyShared& shared_;
   unsigned index_;
   io::EventLoop loop_;
+  io::UnboundResolver resolver_;
+  io::AddressCache names_;
   io::TcpConnector connector_;
   std::optional<judge::ChannelScanClient> scanner_;
   judge::ChannelKeeperClient keeper_;
+  session::ConnectionPool pool_;
+  session::Identities identities_;
   session::Services services_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   std::unique_ptr<Inbox> inbox_;

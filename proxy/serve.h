@@ -16,6 +16,7 @@ struct ProxyStart {
   scanner::OwnedFd control;                              // supervisor/control.h
   supervisor::Window* window = nullptr;
   int log_file = -1;
+  scanner::OwnedFd tls_files;  // io/tls_files.h; none where the config names no TLS
 };
 
 // Runs until drained or cut; returns the exit status.

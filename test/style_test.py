@@ -33,8 +33,10 @@ ONLY_FOR_MAIN = {"proxy/supervisor": ["proxy/supervisor/control.h", "proxy/super
 
 OWNERS = {  # foreign header -> the files that may include it
     r"event2?[./].*": ["proxy/io/event_loop.cc"],
+    r"unbound(-event)?\.h": ["proxy/io/resolver.cc"],
     r"clamav\.h": ["scanner/engine.cc"],
-    r"openssl/.*": [],
+    r"openssl/.*": ["proxy/io/digest.cc"] + [f"proxy/io/tls_{name}" for name in ("openssl.h", "openssl.cc", "base_context.cc", "client_context.cc",
+                                                        "server_context.cc", "stream.cc", "tickets.cc")],
 }
 AT_MOST_TWO = (r"nlohmann/.*", r"CLI/.*", r"spdlog/.*")  # .cc files each: they cost compile time
 

@@ -57,6 +57,7 @@ void add_check(Options& options) {
   CLI::App* check = options.app.add_subcommand("check", "read the configuration, say all that is wrong with it");
   check->add_option("-c,--config", to.config, "configuration file")->type_name("FILE")->required();
   check->add_flag("--json", to.json, "one JSON object");
+  check->add_flag("--probe", to.probe, "ask the servers too: what they offer, and whether they would be open relays");
   check->callback([&to] { to.command = Arguments::Command::check; });
 }
 

@@ -14,6 +14,7 @@ struct Arguments {
   int ready_fd = -1;                    // serve --ready-fd
   std::string topic;                    // config: show, schema or manual
   bool json = false;                    // check, scan
+  bool probe = false;                   // check
   std::vector<std::string> files;       // scan; "-" is standard input
   std::vector<std::string> signatures;  // scan
 };

@@ -6,11 +6,27 @@
 #include <cstdio>
 #include <cstring>
 
+#include "config/surroundings.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/escape.h"
+#include "proxy/io/tls_contexts.h"
+#include "proxy/admin/name_check.h"
+#include "proxy/admin/probe.h"
 
 namespace admin {
 namespace {
+
+// This machine, whose certificates and keys are looked at, too.
+config::Surroundings with_certificates() {
+  config::Surroundings machine = config::this_machine();
+  machine.tls = [](const config::Config& config) {
+    std::vector<config::Finding> findings;
+    for (io::TlsProblem& each : io::check_tls(config))
+      findings.push_back({std::move(each.pointer), std::move(each.text), each.warning});
+    return findings;
+  };
+  return machine;
+}
 
 std::string as_json(const config::Error& error) {
   return fmt::format(R"({{"file":{},"line":{},"column":{},"pointer":{},"text":{}}})", json_string(error.file),
@@ -24,14 +40,26 @@ std::string array(const List& list, Format format) {
   return out + "]";
 }
 
+std::vector<std::string> warnings_of(const config::Loaded& loaded) {
+  std::vector<std::string> all = loaded.warnings;
+  for (std::string& sentence : unresolved_servers(*loaded.config)) all.push_back(std::move(sentence));
+  return all;
+}
+
+int status_of(const Probed& probed) { return probed.relays ? EX_CONFIG : probed.unreached ? EX_UNAVAILABLE : EX_OK; }
+
 int check_as_json(const Arguments& arguments) {
-  const auto loaded = config::load_file(arguments.config);
+  const auto loaded = config::load_file(arguments.config, with_certificates());
   const auto errors = loaded ? std::vector<config::Error>{} : loaded.error();
-  const auto warnings = loaded ? loaded->warnings : std::vector<std::string>{};
-  const bool printed =
-      print(fmt::format("{{\"ok\":{},\"errors\":{},\"warnings\":{}}}\n", loaded.has_value(), array(errors, as_json),
-                        array(warnings, [](const std::string& text) { return json_string(text); })));
-  return !printed ? EX_IOERR : loaded ? EX_OK : EX_CONFIG;
+  const auto warnings = loaded ? warnings_of(*loaded) : std::vector<std::string>{};
+  Probed probed;
+  if (loaded && arguments.probe) probed = probe_servers(loaded->config);
+  const std::string servers = probed.json.empty() ? "" : ",\"servers\":" + probed.json;
+  const bool printed = print(fmt::format("{{\"ok\":{},\"errors\":{},\"warnings\":{}{}}}\n", loaded && !probed.relays,
+                                         array(errors, as_json),
+                                         array(warnings, [](const std::string& text) { return json_string(text); }),
+                                         servers));
+  return !printed ? EX_IOERR : loaded ? status_of(probed) : EX_CONFIG;
 }
 
 }  // namespace
@@ -43,7 +71,7 @@ bool print(const std::string& text) {
 }
 
 std::optional<config::Loaded> load_or_complain(const std::string& path) {
-  auto loaded = config::load_file(path);
+  auto loaded = config::load_file(path, with_certificates());
   if (loaded) return *std::move(loaded);
   for (const config::Error& error : loaded.error()) fmt::print(stderr, "{}\n", config::to_text(error));
   fmt::print(stderr, "gatepost: {} cannot be used: {} error{}\n", path, loaded.error().size(),
@@ -56,8 +84,12 @@ int check_command(const Arguments& arguments) {
   const auto loaded = load_or_complain(arguments.config);
   if (!loaded) return EX_CONFIG;
   std::string text;
-  for (const std::string& warning : loaded->warnings) text += "warning: " + warning + "\n";
-  return print(text + arguments.config + ": ok\n") ? EX_OK : EX_IOERR;
+  for (const std::string& warning : warnings_of(*loaded)) text += "warning: " + warning + "\n";
+  Probed probed;
+  if (arguments.probe) probed = probe_servers(loaded->config);
+  text += probed.text;
+  text += arguments.config + (probed.relays ? ": this would be an open relay\n" : ": ok\n");
+  return print(text) ? status_of(probed) : EX_IOERR;
 }
 
 int config_command(const Arguments& arguments) {

@@ -1,4 +1,4 @@
-// Connects to the first server of a list that answers (RFC 5321 5.1: try each address).
+// Connects to the first server of a list that answers (RFC 5321 5.1: try each address); a name is resolved now.
 #pragma once
 
 #include <expected>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "proxy/io/address_cache.h"
 #include "proxy/io/event_loop.h"
 #include "proxy/io/stream.h"
 
@@ -14,28 +15,37 @@ namespace io {
 
 struct ConnectError {
   explicit ConnectError(std::string why) : text(std::move(why)) {}
-  std::string text;  // "127.0.0.1:25: Connection refused; 127.0.0.2:25: timed out"
+  std::string text;  // "mx.test[192.0.2.1]:25: Connection refused; 127.0.0.2:25: timed out; mx2.test:25: no such name"
 };
-using Connected = std::expected<std::unique_ptr<Stream>, ConnectError>;
+struct Connection {
+  Connection(std::unique_ptr<Stream> connected, std::string server) : stream(std::move(connected)), host(std::move(server)) {}
+  std::unique_ptr<Stream> stream;
+  std::string host;  // of the server that answered: its name, or its address without brackets
+};
+using Connected = std::expected<Connection, ConnectError>;
 
 // How sessions get their downstream leg; tests give in-memory streams instead.
 class Connector {
  public:
   virtual ~Connector() = default;
-  // Tries `servers` in order, each for at most `per_server`, all together until `until`.
+  // Tries `servers` in order, each address for at most `per_server`, all together until `until`.
   virtual Task<Connected> connect(const std::vector<config::Endpoint>& servers, Scope& scope, Duration per_server,
                                   TimePoint until) = 0;
 };
 
 class TcpConnector final : public Connector {
  public:
-  explicit TcpConnector(EventLoop& loop) : loop_(loop) {}
+  // Without `names` a server that is a name cannot be reached.
+  explicit TcpConnector(EventLoop& loop, AddressCache* names = nullptr) : loop_(loop), names_(names) {}
   Task<Connected> connect(const std::vector<config::Endpoint>& servers, Scope& scope, Duration per_server,
                           TimePoint until) override;
 
  private:
+  Task<int> begin(int socket, const config::Endpoint& server, Scope& scope, TimePoint until);
   Task<Connected> connect_one(const config::Endpoint& server, Scope& scope, TimePoint until);
+  Task<AddressCache::Addresses> addresses_of(const config::Endpoint& server, Scope& scope, TimePoint until);
   EventLoop& loop_;
+  AddressCache* names_;
 };
 
 }  // namespace io

@@ -66,6 +66,7 @@ void EventLoop::run() {
     run_ready();
     stale_ = true;
   }
+  quit_ = false;
 }
 
 FdWatch::FdWatch(EventLoop& loop, int fd, Mode mode, Owner& owner) : owner_(owner), event_(nullptr) {

@@ -15,11 +15,12 @@ class EventLoop : public Loop {
 
   // Read once a turn, when somebody asks first.
   TimePoint now() const override;
-  void run();   // until quit()
+  void run();   // until quit(); then it may run again
   void quit() { quit_ = true; }
 
  private:
   friend class FdWatch;
+  friend class UnboundResolver;  // libunbound registers with libevent itself
   void deadline_moved() override;
   void arm_timer();
   event_base* base_;

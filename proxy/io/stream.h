@@ -1,7 +1,8 @@
 // Stream: a connection as bytes, without blocking. TCP here; TLS and the tests' in-memory pair are further kinds.
 //
 // read() and write() never wait: they say would_block, and `readable` or `writable` is raised when trying again makes
-// sense. The coroutine functions below wait; nothing else does.
+// sense. The coroutine functions below wait; nothing else does. After would_block a write, if it is tried again at all,
+// begins with the same octets (TLS may hold them encrypted already).
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@ enum class IoStatus {
   ok,
   would_block,
   closed,   // orderly end of the peer's bytes (read), or the peer is gone (write)
-  reset,    // RST or any other error
+  reset,    // RST or any other error; with TLS also a FIN without close_notify: the bytes may have been cut
   timeout,  // only from the waiting functions
 };
 struct IoResult {

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/sendfile.h>
+#include <sys/un.h>
 
 namespace io {
 namespace {
@@ -125,6 +126,10 @@ std::string format_address(const sockaddr* address) {
     const bool six = text.find(':') != std::string::npos;
     return (six ? "[" + text + "]" : text) + ":" +
            std::to_string(ntohs(reinterpret_cast<const sockaddr_in6*>(address)->sin6_port));
+  }
+  if (address->sa_family == AF_UNIX) {
+    const auto& path = reinterpret_cast<const sockaddr_un*>(address)->sun_path;
+    if (path[0] != '\0') text.append(":").append(path, ::strnlen(path, sizeof path));
   }
   return text;
 }

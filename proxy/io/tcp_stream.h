@@ -41,9 +41,9 @@ class TcpStream final : public Stream, public FdWatch::Owner {
   std::optional<FdWatch> watch_;
 };
 
-// "192.0.2.1:25", "[2001:db8::1]:25"; "unix" for other families.
+// "192.0.2.1:25", "[2001:db8::1]:25", "unix:/run/lmtp.sock"; "unix" for sockets without a name.
 std::string format_address(const sockaddr* address);
-// "192.0.2.1", "2001:db8::1" (an IPv4-mapped address as IPv4).
+// "192.0.2.1", "2001:db8::1" (an IPv4-mapped address as IPv4); "unix" for other families.
 std::string format_ip(const sockaddr* address);
 
 }  // namespace io

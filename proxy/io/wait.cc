@@ -17,6 +17,7 @@ Signal::~Signal() {
 
 void Signal::raise() {
   if (waiter_ != nullptr) waiter_->scope_.loop.make_ready(*waiter_);
+  if (also_ != nullptr) also_->raise();
 }
 
 Scope::Scope(Loop& owner) : loop(owner), place_(owner.scopes_.size()) { owner.scopes_.push_back(this); }

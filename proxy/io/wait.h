@@ -18,10 +18,14 @@ class Signal {
   Signal& operator=(const Signal&) = delete;
   ~Signal();
   void raise();
+  // From now on raising this one raises `other` too (a stream over another stream); nullptr ends that. `other` must
+  // outlive this or the next call, and must not come back to this one.
+  void also_raise(Signal* other) { also_ = other; }
 
  private:
   friend class Wait;
   Wait* waiter_ = nullptr;
+  Signal* also_ = nullptr;
 };
 
 enum class Stop { none, shutdown };

@@ -63,18 +63,20 @@ def available():
 
 
 class Postfix:
-    def __init__(self, place):
+    """`settings` and `services` are further lines of main.cf and master.cf; of two equal settings the later one counts."""
+
+    def __init__(self, place, name="postfix", settings="", services=""):
         self.place = place
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        for name in ("postfix", "postfix/queue", "postfix/data", "postfix/mail", "postfix/etc"):
-            os.mkdir(place / name)
-        self.directory = place / "postfix"
+        self.directory = place / name
+        for each in ("", "/queue", "/data", "/mail", "/etc"):
+            os.mkdir(self.directory + each)
         postfix = pwd.getpwnam("postfix")
-        os.chown(place / "postfix/data", postfix.pw_uid, postfix.pw_gid)
-        os.chown(place / "postfix/mail", MAILBOX_UID, MAILBOX_UID)
-        self._write("etc/main.cf", MAIN.format(place=self.directory, uid=MAILBOX_UID))
-        self._write("etc/master.cf", SERVICES.format(port=self.port))
+        os.chown(self.directory + "/data", postfix.pw_uid, postfix.pw_gid)
+        os.chown(self.directory + "/mail", MAILBOX_UID, MAILBOX_UID)
+        self._write("etc/main.cf", MAIN.format(place=self.directory, uid=MAILBOX_UID) + settings)
+        self._write("etc/master.cf", SERVICES.format(port=self.port) + services)
         shutil.copy("/etc/postfix/dynamicmaps.cf", self.directory + "/etc/")
         checked = subprocess.run(["postfix", "-c", self.directory + "/etc", "check"], stdin=subprocess.DEVNULL,
                                  capture_output=True, text=True, timeout=60)

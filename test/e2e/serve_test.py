@@ -65,9 +65,15 @@ class Start(InPlace):
         self.assertRegex(said, r"gatepost\.json:\d+:\d+: /listeners/0/downstraem: .*downstream")
         self.assertRegex(said, r"gatepost\.json:\d+:\d+: /limits/drain: ")
 
-    def test_open_relay_is_a_config_error(self):
-        said = self.refused(config_for(self.place, servers=["127.0.0.1:9"], listener={"address": "0.0.0.0:0"}))
-        self.assertIn("accept_source_loss", said)
+    def test_open_relay_turns_clients_away(self):
+        """A server that takes everything from us, before a listener that the world can reach (identity_postfix_test)."""
+        with Downstream() as downstream:
+            gatepost = self.gatepost(config_for(self.place, servers=[downstream.address], listener={"address": "0.0.0.0:0"}))
+            with gatepost.wire() as wire:
+                code, text = wire.reply()
+                self.assertEqual((code, text[4:9]), (421, b"4.3.5"), text)
+            gatepost.log.wait_for("smtpd_authorized_xclient_hosts = 127.0.0.1")
+            self.assertEqual((downstream.data_commands, downstream.messages), (0, []))
 
     def test_missing_config(self):
         self.assertIn("nowhere.json", self.refused(None, "-c", self.place / "nowhere.json"))

@@ -27,9 +27,16 @@ class Mailing {
     kind_.nul = any(2) == 0;
     kind_.odd_line_ends = any(2) == 0;
     kind_.our_field = any(2) == 0;
+    way_in_ = any(2) == 0 ? Way::data : Way::bdat;
+    way_out_ = any(2) == 0 ? Way::data : Way::bdat;
+    mta_.offer_chunking(way_out_ == Way::bdat ? 1000 : way_in_ == Way::bdat ? 1 : 0);
     world_.start();
     say("");
     say("EHLO client.example.com\r\n");
+    if (way_in_ == way_out_ || way_out_ == Way::bdat) return;
+    // CHUNKING was offered; the server that the messages go to does not have it.
+    world_.downstream(1).close();
+    world_.settle();
   }
 
   // Empty, or what is wrong with the message of this number.
@@ -37,9 +44,10 @@ class Mailing {
     const std::string message = playbook::random_message(random_, kind_);
     const Expected expected = playbook::expected_content(message, world_.scans);
     const std::size_t before = mta_.delivered().size();
-    say("MAIL FROM:<anna@example.com>\r\nRCPT TO:<bert@example.net>\r\nDATA\r\n");
+    say("MAIL FROM:<anna@example.com>\r\nRCPT TO:<bert@example.net>\r\n");
+    if (way_in_ == Way::data) say("DATA\r\n");
     if (const std::string told = say(""); !told.empty()) return "told twice: " + told;
-    const std::string answer = say_in_pieces(playbook::as_sent(message));
+    const std::string answer = way_in_ == Way::data ? say_in_pieces(playbook::as_sent(message)) : say_in_chunks(message);
     const bool bare = expected.bare_lf + expected.bare_cr != 0;
     const bool refused_ends = bare && world_.listener().line_ends == config::LineEnds::refuse;
     const bool refused_nul = expected.nul != 0 && world_.listener().nul == config::Nul::refuse;
@@ -50,8 +58,9 @@ class Mailing {
     }
     if (!answer.starts_with("250 ")) return "answered " + answer;
     if (mta_.delivered().size() != before + 1) return "not delivered once";
+    if (mta_.delivered().back().chunked != (way_out_ == Way::bdat)) return "went by the other way";
     const bool identical = !bare && (!world_.scans || !kind_.our_field);
-    if (identical && mta_.delivered().back().wire != playbook::as_sent(message)) return "the bytes are not the same";
+    if (identical && mta_.delivered().back().wire != on_the_wire(with_line_end(message))) return "the bytes are not the same";
     return compare(expected);
   }
   std::string end() {
@@ -88,9 +97,29 @@ class Mailing {
     return told;
   }
 
+  // The last answer; the others are to chunks.
+  std::string say_in_chunks(std::string_view message) {
+    std::string told;
+    do {
+      const std::string_view chunk = message.substr(0, any(4) == 0 ? any(4) : any(20000));
+      message.remove_prefix(chunk.size());
+      const bool last = message.empty() && any(2) == 0;
+      told = say_in_pieces("BDAT " + std::to_string(chunk.size()) + (last ? " LAST\r\n" : "\r\n") + std::string(chunk));
+      if (last) return told;
+    } while (!message.empty());
+    return say("BDAT 0 LAST\r\n");
+  }
+  static std::string with_line_end(std::string message) {
+    if (!message.empty() && !message.ends_with("\r\n")) message += "\r\n";
+    return message;
+  }
+  std::string on_the_wire(const std::string& content) const {
+    return way_out_ == Way::bdat ? content : playbook::as_sent(content);
+  }
+
   std::string compare(const Expected& expected) {
     const std::string& wire = mta_.delivered().back().wire;
-    if (wire != playbook::as_sent(expected.content))
+    if (wire != on_the_wire(expected.content))
       return "expected " + playbook::visible(expected.content) + "\nthe downstream got " + playbook::visible(wire);
     if (world_.scans && world_.scanner.seen().back() != expected.content)
       return "the scanner saw " + playbook::visible(world_.scanner.seen().back());
@@ -105,10 +134,13 @@ class Mailing {
     return {};
   }
 
+  enum class Way { data, bdat };
   std::mt19937 random_;
   World world_;
   RandomDownstream mta_;
   MessageKind kind_;
+  Way way_in_ = Way::data;
+  Way way_out_ = Way::data;
   std::size_t refused_ = 0;
 };
 

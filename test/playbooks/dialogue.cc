@@ -18,7 +18,9 @@ constexpr io::Duration long_enough = std::chrono::minutes(10);
 class Performance {
  public:
   Performance(const Script& script, const Play& play)
-      : script_(script), play_(play), stage_(play.manner), world_(stage_.world()), kind_(world_, random_, true) {}
+      : script_(script), play_(play), stage_(play.manner), world_(stage_.world()), kind_(world_, random_, true) {
+    kind_.offer_chunking(1000);
+  }
 
   Outcome perform() {
     Outcome outcome;

@@ -26,11 +26,17 @@ bool RandomDownstream::play_one(std::size_t number) {
     return true;
   }
   const std::string& received = peer.received();
+  if (connection.chunk) {
+    if (received.size() < *connection.chunk) return false;
+    const std::size_t size = *std::exchange(connection.chunk, std::nullopt);
+    take_content(number, peer.take(size), true);
+    return true;
+  }
   const std::size_t dot = received.starts_with(".\r\n") ? 0 : received.find("\r\n.\r\n");
   const std::size_t end = connection.in_content ? dot : received.find("\r\n");
   if (end == std::string::npos) return false;
   if (connection.in_content) {
-    take_content(number, peer.take(received.starts_with(".\r\n") ? 3 : dot + 5));
+    take_content(number, peer.take(received.starts_with(".\r\n") ? 3 : dot + 5), false);
   } else {
     std::string line = peer.take(end + 2);
     line.resize(end);
@@ -53,6 +59,8 @@ void RandomDownstream::obey(std::size_t number, const std::string& line) {
     say(number, "250-mta.example.net");
     if (!trouble(30)) say(number, "250-PIPELINING");
     for (const char* keyword : {"250-8BITMIME", "250-SMTPUTF8", "250-DSN"}) say(number, keyword);
+    if (number <= chunking_)
+      for (const char* keyword : {"250-CHUNKING", "250-BINARYMIME"}) say(number, keyword);
     return say(number, "250 SIZE");
   }
   if (line == "RSET") {
@@ -82,14 +90,20 @@ void RandomDownstream::obey(std::size_t number, const std::string& line) {
     connection.in_content = true;
     return say(number, "354 Go ahead");
   }
+  if (const auto chunk = chunk_size(line)) {
+    if (envelope.recipients.empty()) scandal_ = "BDAT without a recipient";
+    if (number > chunking_ || !chunk->last) scandal_ = "an odd BDAT";
+    connection.chunk = chunk->octets;
+    return;
+  }
   say(number, line == "QUIT" ? "221 Bye" : "250 2.0.0 Ok");
 }
 
-void RandomDownstream::take_content(std::size_t number, const std::string& wire) {
+void RandomDownstream::take_content(std::size_t number, const std::string& wire, bool chunked) {
   Connection& connection = connections_[number];
   connection.in_content = false;
   const bool accepted = !trouble(20);
-  delivered_.push_back({std::exchange(connection.envelope, {}), wire, accepted});
+  delivered_.push_back({std::exchange(connection.envelope, {}), wire, chunked, accepted});
   say(number, accepted ? "250 2.0.0 Ok" : "554 5.6.0 No");
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -26,9 +27,12 @@ class RandomDownstream {
 
   struct Delivered {
     BelievedEnvelope envelope;
-    std::string wire;
+    std::string wire;  // by BDAT: the content itself
+    bool chunked = false;
     bool accepted = false;
   };
+  // CHUNKING and BINARYMIME are offered on the first `connections` of them; without this call on none.
+  void offer_chunking(std::size_t connections) { chunking_ = connections; }
   const std::vector<Delivered>& delivered() const { return delivered_; }
   const std::string& scandal() const { return scandal_; }  // what no server should ever see from us
 
@@ -37,18 +41,20 @@ class RandomDownstream {
     bool greeted = false;
     bool over = false;
     bool in_content = false;
+    std::optional<std::size_t> chunk;  // octets of a BDAT that is being read
     bool refused_reset = false;  // a MAIL may be on its way behind that RSET
     BelievedEnvelope envelope;
   };
   bool play_one(std::size_t number);
   void obey(std::size_t number, const std::string& line);
-  void take_content(std::size_t number, const std::string& wire);
+  void take_content(std::size_t number, const std::string& wire, bool chunked);
   void say(std::size_t number, std::string_view line);
   bool happens(unsigned percent) { return std::uniform_int_distribution<unsigned>(0, 99)(random_) < percent; }
   bool trouble(unsigned percent) { return !kind_ && happens(percent); }
   World& world_;
   std::mt19937& random_;
   bool kind_;
+  std::size_t chunking_ = 0;
   std::map<std::size_t, Connection> connections_;
   std::vector<Delivered> delivered_;
   std::string scandal_;

@@ -191,4 +191,30 @@ TEST_CASE("endpoints compared") {
   CHECK_FALSE(same_address(config::Endpoint{}, literal("[::1]:25")));
 }
 
+TEST_CASE("UNIX sockets") {
+  const auto socket = config::parse_unix("unix:/run/a.sock");
+  REQUIRE(socket);
+  CHECK(socket->is_unix());
+  CHECK(path_of(*socket) == "/run/a.sock");
+  CHECK(to_text(*socket) == "unix:/run/a.sock");
+  CHECK(port_of(*socket) == 0);
+  CHECK(is_loopback(*socket));
+  CHECK(same_address(*socket, *config::parse_unix("unix:/run/a.sock")));
+  CHECK_FALSE(same_address(*socket, *config::parse_unix("unix:/run/a.sock2")));
+  CHECK_FALSE(same_address(*socket, literal("127.0.0.1:25")));
+  const std::string longest = "unix:/" + std::string(106, 'x');
+  REQUIRE(config::parse_unix(longest));
+  CHECK(to_text(*config::parse_unix(longest)) == longest);
+  CHECK_FALSE(config::parse_unix(longest + "x"));
+  using namespace std::string_literals;
+  for (const std::string& wrong : {"unix:"s, "unix:run/a"s, "unix:/"s, "unix:/run/"s, "unix:/a\0b"s, "unix:/a\n"s}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(config::parse_unix(wrong));
+    CHECK_FALSE(config::parse_address(wrong));
+  }
+  CHECK(to_text(config::parse_address("unix:/run/a.sock").value()) == "unix:/run/a.sock");
+  CHECK(to_text(config::parse_address("[::1]:25").value()) == "[::1]:25");
+  CHECK_FALSE(config::parse_address("mx.test:25"));
+}
+
 }  // namespace

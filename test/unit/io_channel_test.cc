@@ -35,7 +35,10 @@ std::optional<std::uint64_t> id_of(std::string_view bytes) {
 }
 
 struct Both : io_test::LoopRun {
-  Both() : channel(loop, id_of, [this](std::string_view bytes) { others.emplace_back(bytes); }), scope(loop) {
+  Both()
+      : channel(
+            loop, id_of, [this](std::string_view bytes) { others.emplace_back(bytes); }, [this] { ++lost; }),
+        scope(loop) {
     connect();
   }
   void connect() {
@@ -51,6 +54,7 @@ struct Both : io_test::LoopRun {
     while (!open.finished()) co_await Wait(scope, io::never, open.answered);
   }
   std::vector<std::string> others;
+  unsigned lost = 0;
   Channel channel;
   io::Scope scope;
   OwnedFd peer;
@@ -97,9 +101,13 @@ Task<> peer_dies(Both& both) {
   co_await both.answered(*first);
   CHECK(first->lost());
   CHECK(second->lost());
+  CHECK(first->sent());  // who can say what the peer did before it died?
+  CHECK(both.lost == 1);
   CHECK_FALSE(both.channel.attached());
   const auto after = both.call("three");
   CHECK(after->lost());
+  CHECK_FALSE(after->sent());
+  CHECK(both.lost == 1);
   CHECK_FALSE(both.channel.last_send_was_full());
   both.connect();
   const auto again = both.call("four");
@@ -119,6 +127,7 @@ Task<> replaced(Both& both) {
   const OwnedFd former = std::move(both.peer);
   both.connect();
   CHECK(before->lost());  // at once
+  CHECK(both.lost == 0);  // we did that
   const auto after = both.call("two");
   scanner::send_packet(both.peer.get(), packet(after->id(), "yes"));
   co_await both.answered(*after);
@@ -142,6 +151,19 @@ TEST_CASE("channel: a full queue is told apart from a lost peer") {
   CHECK(both.channel.last_send_was_full());
   CHECK(both.channel.attached());
   CHECK_FALSE(calls.front()->finished());
+  CHECK(calls.front()->sent());
+  CHECK_FALSE(calls.back()->sent());
+}
+
+TEST_CASE("channel: what is no packet is not sent, and the peer stays") {
+  Both both;
+  for (const std::string& packet : {std::string(), std::string(65'537, 'x')}) {
+    const auto call = both.channel.call(both.channel.next_id(), packet, -1);
+    CHECK(call->lost());
+    CHECK_FALSE(call->sent());
+    CHECK(both.channel.attached());
+  }
+  CHECK(both.lost == 0);
 }
 
 int open_descriptors() {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +20,19 @@
 
 #include "proxy/io/spool.h"
 #include "test/playbooks/fakes.h"
+
+namespace {
+
+bool no_memory_for_hashing = false;
+
+}  // namespace
+
+// In front of the library's own.
+extern "C" XXH3_state_t* XXH3_createState() {
+  using Create = XXH3_state_t* (*)();
+  static const auto create = reinterpret_cast<Create>(::dlsym(RTLD_NEXT, "XXH3_createState"));
+  return no_memory_for_hashing ? nullptr : create();
+}
 
 namespace {
 
@@ -167,6 +182,16 @@ TEST_CASE("a full disk is `full`, and its space comes back") {
   ::rmdir(place.c_str());
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("no memory for the hash is a failure, not a crash") {
+  SpoolSpace space(directory, 1000, 1'000'000, std::string(prefix));
+  Spool spool(space);
+  no_memory_for_hashing = true;
+  const auto stored = fill(spool, some_content(100'000), 10'000);
+  no_memory_for_hashing = false;
+  REQUIRE_FALSE(stored);
+  CHECK(stored.error() == SpoolError::failed);
 }
 
 }  // namespace

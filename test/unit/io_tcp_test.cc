@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "config/endpoint.h"
 #include "proxy/io/connect.h"
 #include "proxy/io/listener.h"
 #include "proxy/io/tcp_stream.h"
@@ -70,7 +71,7 @@ struct Server : io_test::LoopRun {
     const std::vector<config::Endpoint> servers{endpoint};
     auto connected = co_await connector.connect(servers, scope, std::chrono::seconds(5), io::never);
     REQUIRE(connected.has_value());
-    co_return std::move(*connected);
+    co_return std::move(connected->stream);
   }
   // Reads until `size` octets have come or the stream ends.
   Task<std::string> read(Stream& stream, std::size_t size, IoStatus* end = nullptr) {
@@ -96,6 +97,34 @@ struct Server : io_test::LoopRun {
   std::optional<Listener> listener;
   int starved = 0;
 };
+
+// A client of a UNIX socket, whose queue has no room at first.
+Task<> unix_conversation(io_test::LoopRun& run, const config::Endpoint& endpoint, const OwnedFd& listening) {
+  io::Scope scope(run.loop);
+  io::TcpConnector connector(run.loop);
+  const std::vector<config::Endpoint> servers{endpoint};
+  std::vector<std::unique_ptr<Stream>> streams;
+  while (true) {
+    const io::TimePoint begun = scope.now();
+    auto connected = co_await connector.connect(servers, scope, std::chrono::milliseconds(120), io::never);
+    if (!connected) {
+      CHECK(connected.error().text == endpoint.text + ": busy");
+      CHECK(scope.now() - begun >= std::chrono::milliseconds(120));
+      break;
+    }
+    CHECK(connected->stream->peer() == endpoint.text);
+    streams.push_back(std::move(connected->stream));
+    REQUIRE(streams.size() < 10);
+  }
+  const OwnedFd served(::accept(listening.get(), nullptr, nullptr));
+  auto connected = co_await connector.connect(servers, scope, std::chrono::seconds(5), io::never);
+  CHECK(connected.has_value());
+  const auto sent = co_await write_all(*streams.front(), scope, io::never, "question");
+  CHECK(sent == IoStatus::ok);
+  char question[9] = "";
+  CHECK(::read(served.get(), question, 8) == 8);
+  CHECK(std::string_view(question) == "question");
+}
 
 Task<> conversation(Server& server) {
   const auto client = co_await server.connect();
@@ -125,6 +154,17 @@ Task<> conversation(Server& server) {
 TEST_CASE("tcp: connect, both directions, half-close, close") {
   Server server;
   server.finish(conversation(server));
+}
+
+TEST_CASE("tcp: a UNIX socket, and its queue that is full for a while") {
+  io_test::LoopRun run;
+  const std::string path = (std::filesystem::temp_directory_path() / ("gp-io-" + std::to_string(::getpid()))).string();
+  const config::Endpoint endpoint = config::parse_unix("unix:" + path).value();
+  const OwnedFd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::bind(listening.get(), endpoint.get(), endpoint.length) == 0);
+  REQUIRE(::listen(listening.get(), 0) == 0);
+  run.finish(unix_conversation(run, endpoint, listening));
+  std::filesystem::remove(path);
 }
 
 Task<> bytes_with_their_end(Server& server) {
@@ -238,7 +278,7 @@ Task<> failover(Server& server) {
   std::vector<config::Endpoint> servers{endpoint_of(deaf.get()), server.endpoint};
   auto connected = co_await connector.connect(servers, server.scope, std::chrono::seconds(5), io::never);
   REQUIRE(connected.has_value());
-  CHECK((*connected)->peer() == server.endpoint.text);
+  CHECK(connected->stream->peer() == server.endpoint.text);
   servers.pop_back();
   auto refused = co_await connector.connect(servers, server.scope, std::chrono::seconds(5), io::never);
   REQUIRE_FALSE(refused.has_value());
@@ -260,7 +300,7 @@ Task<> silent_server(Server& server) {
   std::string why;
   while (why.empty() && filling.size() < 10) {
     auto connected = co_await connector.connect(servers, server.scope, std::chrono::milliseconds(50), io::never);
-    if (connected) filling.push_back(std::move(*connected));
+    if (connected) filling.push_back(std::move(connected->stream));
     else why = connected.error().text;
   }
   CHECK(why == servers.front().text + ": timed out");

@@ -2,8 +2,12 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <functional>
+#include <map>
 #include <regex>
 #include <string>
 #include <thread>
@@ -19,6 +23,27 @@ using keeper::Committer;
 using keeper::Job;
 using keeper::Request;
 using scanner::OwnedFd;
+
+namespace {
+
+std::map<std::string, int> synced;  // path -> how often it was fsynced
+std::function<void()> when_synced;  // called in each fsync
+int fail_fsync_with = 0;            // an errno
+
+}  // namespace
+
+// In front of libc's.
+extern "C" int fsync(int fd) {
+  std::array<char, 4096> path{};
+  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
+  if (length > 0) ++synced[std::string(path.data(), static_cast<std::size_t>(length))];
+  if (when_synced) when_synced();
+  if (fail_fsync_with != 0) {
+    errno = fail_fsync_with;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace {
 
@@ -47,10 +72,15 @@ Job job(const Directory& place, const std::vector<std::string>& locals, const st
   return {request_for(place, locals, content.size()), in_memory(std::string(prefix) + content)};
 }
 
-std::vector<Answer> deliver(Job&& one) {
+std::vector<Answer> deliver(Committer& committer, Job&& one) {
   std::vector<Job> jobs;
   jobs.push_back(std::move(one));
-  return Committer("mx").deliver(jobs);
+  return committer.deliver(jobs, [] {});
+}
+
+std::vector<Answer> deliver(Job&& one) {
+  Committer committer("mx");
+  return deliver(committer, std::move(one));
 }
 
 // The one message in a mailbox.
@@ -132,7 +162,7 @@ TEST_CASE("in a batch each job stands alone") {
     jobs.back().request.id = i;
     if (i % 2 == 1) jobs.back().request.size += 100;
   }
-  const auto answers = Committer("mx").deliver(jobs);
+  const auto answers = Committer("mx").deliver(jobs, [] {});
   REQUIRE(answers.size() == 20);
   for (unsigned i = 0; i < 20; ++i) {
     CHECK(answers[i].id == i);
@@ -140,6 +170,47 @@ TEST_CASE("in a batch each job stands alone") {
   }
   CHECK(place.names("example.org/a/new").size() == 10);
   CHECK(place.names("example.org/b/new").size() == 10);
+}
+
+TEST_CASE("directories that a killed keeper may have made and not synced are synced, once, before the answer") {
+  const Directory place;
+  for (const char* name : {"tmp", "new", "cur"})
+    std::filesystem::create_directories(place.path("example.org/a/" + std::string(name)));
+  Committer committer("mx");
+  synced.clear();
+  CHECK(deliver(committer, job(place, {"a"}, "x\r\n")).front().status == Answer::Status::kept);
+  CHECK(synced[place.path("example.org/a")] == 1);  // holds new
+  CHECK(synced[place.path("example.org")] == 1);    // holds a
+  CHECK(synced[place.path()] == 1);                 // holds example.org
+  CHECK(synced[place.path("example.org/a/new")] == 1);
+  synced.clear();
+  CHECK(deliver(committer, job(place, {"a"}, "x\r\n")).front().status == Answer::Status::kept);
+  CHECK(synced.size() == 2);  // the message and new
+  CHECK(synced[place.path("example.org/a/new")] == 1);
+  synced.clear();
+  CHECK(deliver(committer, job(place, {"b"}, "x\r\n")).front().status == Answer::Status::kept);  // made now
+  CHECK(synced[place.path("example.org/b")] == 1);
+  CHECK(synced[place.path("example.org")] == 1);
+  CHECK(synced[place.path()] == 0);
+}
+
+TEST_CASE("a directory that could not be synced holds up what lies below it, until it can be") {
+  const Directory place;
+  Committer committer("mx");
+  fail_fsync_with = EIO;
+  CHECK(deliver(committer, job(place, {"a"}, "x\r\n")).front().status == Answer::Status::failed);
+  fail_fsync_with = 0;
+  synced.clear();
+  CHECK(deliver(committer, job(place, {"a"}, "x\r\n")).front().status == Answer::Status::kept);
+  CHECK(synced[place.path("example.org/a")] == 1);
+  CHECK(synced[place.path("example.org")] == 1);
+  // One that somebody removed meanwhile holds up nobody.
+  fail_fsync_with = EIO;
+  CHECK(deliver(committer, job(place, {"b"}, "x\r\n")).front().status == Answer::Status::failed);
+  fail_fsync_with = 0;
+  std::filesystem::remove_all(place.path("example.org/b"));
+  CHECK(deliver(committer, job(place, {"a"}, "x\r\n")).front().status == Answer::Status::kept);
+  CHECK(deliver(committer, job(place, {"b"}, "x\r\n")).front().status == Answer::Status::kept);
 }
 
 TEST_CASE("lookup touches nothing") {
@@ -186,26 +257,48 @@ std::string next_packet(int socket) {
 
 }  // namespace
 
+namespace {
+
+// The keeper's process as a thread, and its supervisor's side.
+class Running {
+ public:
+  Running() : log_(settings_, "gatepost/keeper", null_.get(), 1) {
+    auto [control, its] = scanner::make_packet_pair();
+    control_ = std::move(control);
+    auto shared = std::make_shared<config::Config>();
+    shared->hostname = "mx";
+    thread_ =
+        std::thread([this, shared, its = std::move(its)]() mutable { keeper::run(shared, std::move(its), log_); });
+    CHECK(supervisor::decode(next_packet(control_.get()))->kind == supervisor::Message::Kind::ready);
+  }
+  OwnedFd new_loop() {
+    auto [ours, its] = scanner::make_packet_pair();
+    tell(supervisor::Message::Kind::keeper_socket, its.get());
+    return std::move(ours);
+  }
+  void drain() {
+    tell(supervisor::Message::Kind::drain, -1);
+    thread_.join();
+  }
+
+ private:
+  void tell(supervisor::Message::Kind kind, int fd) {
+    CHECK(scanner::send_packet(control_.get(), supervisor::encode({kind, 0, {}}), fd) == scanner::PacketStatus::ok);
+  }
+  config::Log settings_;
+  OwnedFd null_{::memfd_create("log", MFD_CLOEXEC)};
+  admin::Log log_;
+  OwnedFd control_;
+  std::thread thread_;
+};
+
+}  // namespace
+
 TEST_CASE("the process: ready, jobs of several loops, junk, a dead peer, drain") {
   const Directory place;
-  config::Log settings;
-  const OwnedFd null(::memfd_create("log", MFD_CLOEXEC));
-  admin::Log log(settings, "gatepost/keeper", null.get(), 1);
-  auto shared = std::make_shared<config::Config>();
-  shared->hostname = "mx";
-  auto [control, its_control] = scanner::make_packet_pair();
-  std::thread thread([&, its = std::move(its_control)]() mutable { keeper::run(shared, std::move(its), log); });
-  using Kind = supervisor::Message::Kind;
-  CHECK(supervisor::decode(next_packet(control.get()))->kind == Kind::ready);
+  Running process;
   std::vector<OwnedFd> loops;
-  for (unsigned i = 0; i < 3; ++i) {
-    auto [ours, its] = scanner::make_packet_pair();
-    supervisor::Message message;
-    message.kind = Kind::keeper_socket;
-    message.index = i;
-    CHECK(scanner::send_packet(control.get(), encode(message), its.get()) == scanner::PacketStatus::ok);
-    loops.push_back(std::move(ours));
-  }
+  for (unsigned i = 0; i < 3; ++i) loops.push_back(process.new_loop());
   scanner::send_packet(loops[0].get(), "junk");
   loops[2].reset();
   for (unsigned id = 1; id <= 20; ++id) {
@@ -221,9 +314,58 @@ TEST_CASE("the process: ready, jobs of several loops, junk, a dead peer, drain")
     CHECK(answered.insert(answer->id).second);
     CHECK(answer->status == (answer->id == 20 ? Answer::Status::failed : Answer::Status::kept));
   }
-  supervisor::Message drain;
-  drain.kind = Kind::drain;
-  scanner::send_packet(control.get(), encode(drain));
-  thread.join();
+  process.drain();
   CHECK(place.names("example.org/a/new").size() == 19);
+}
+
+TEST_CASE("the process: a lookup waits for one fsync, not for a batch of them") {
+  const Directory place;
+  Running process;
+  const OwnedFd delivers = process.new_loop(), looks_up = process.new_loop();
+  constexpr unsigned jobs = 20;
+  unsigned syncs = 0, answered_after = 0;
+  // Runs in the keeper's thread, which is the only one that looks at them until it has ended.
+  when_synced = [&] {
+    Request request = request_for(place, {"a"}, 0);
+    request.kind = Request::Kind::lookup;
+    if (++syncs == 1) scanner::send_packet(looks_up.get(), encode(request));
+    std::string packet;
+    OwnedFd fd;
+    if (answered_after == 0 && scanner::receive_packet(looks_up.get(), packet, fd) == scanner::PacketStatus::ok)
+      answered_after = syncs;
+  };
+  // All are there before the keeper hears of the socket's first: one packet pair has room for them.
+  for (unsigned id = 1; id <= jobs; ++id) {
+    Job one = job(place, {"a"}, "x\r\n");
+    one.request.id = id;
+    REQUIRE(scanner::send_packet(delivers.get(), encode(one.request), one.content.get()) == scanner::PacketStatus::ok);
+  }
+  for (unsigned id = 1; id <= jobs; ++id) CHECK(keeper::decode_answer(next_packet(delivers.get())));
+  process.drain();
+  when_synced = nullptr;
+  CHECK(syncs > jobs);
+  CHECK(answered_after == 2);
+}
+
+TEST_CASE("the process: more jobs than it holds at a time") {
+  const Directory place;
+  Running process;
+  const OwnedFd loop = process.new_loop();
+  unsigned asked = 0, kept = 0;
+  const auto next_answer = [&] {
+    const auto answer = keeper::decode_answer(next_packet(loop.get()));
+    REQUIRE(answer);
+    CHECK(answer->status == Answer::Status::kept);
+    ++kept;
+  };
+  while (asked < 1500) {
+    Job one = job(place, {"a"}, "x\r\n");
+    one.request.id = ++asked;
+    while (scanner::send_packet(loop.get(), encode(one.request), one.content.get()) ==
+           scanner::PacketStatus::would_block)
+      next_answer();
+  }
+  while (kept < asked) next_answer();
+  process.drain();
+  CHECK(place.names("example.org/a/new").size() == asked);
 }

@@ -83,22 +83,32 @@ TEST_CASE("lookup: there, may be made, missing, in the way") {
   CHECK(keeper::look_up(place.path("file/below"), true).error().status == Answer::Status::failed);
 }
 
-TEST_CASE("a mailbox is made with all above it, private, and every changed directory is named") {
+TEST_CASE("a mailbox is made with all above it, private, and every changed directory is to be synced, once") {
   const Directory place;
-  std::set<std::string> changed;
+  keeper::DirectorySyncs syncs;
   const std::string mailbox = place.path("example.org/bob");
-  REQUIRE(keeper::make_ready(mailbox, true, changed));
-  CHECK(changed == std::set<std::string>{place.path(), place.path("example.org"), mailbox});
+  REQUIRE(keeper::make_ready(mailbox, true, syncs));
+  const std::set<std::string> changed{place.path(), place.path("example.org"), mailbox};
+  for (const std::string& path : changed) CHECK(syncs.pending().contains(path));
+  CHECK(syncs.pending_above(mailbox) == syncs.pending());
+  const auto above_neighbour = syncs.pending_above(place.path("example.org/bob2"));
+  CHECK(above_neighbour.contains(place.path("example.org")));
+  CHECK_FALSE(above_neighbour.contains(mailbox));
   for (const char* name : {"", "/tmp", "/new", "/cur"}) {
     struct stat status {};
     REQUIRE(::stat((mailbox + name).c_str(), &status) == 0);
     CHECK((status.st_mode & 07777) == 0700);
   }
-  changed.clear();
-  REQUIRE(keeper::make_ready(mailbox, true, changed));
-  CHECK(changed.empty());
-  CHECK(keeper::make_ready(place.path("other"), false, changed).error().status == Answer::Status::no_mailbox);
-  CHECK(changed.empty());
+  for (const std::string& path : std::set<std::string>(syncs.pending())) syncs.synced(path);
+  REQUIRE(keeper::make_ready(mailbox, true, syncs));
+  CHECK(syncs.pending().empty());
+  CHECK(keeper::make_ready(place.path("other"), false, syncs).error().status == Answer::Status::no_mailbox);
+  CHECK(syncs.pending().empty());
+  // Another process knows nothing of that; where it may not write, nobody has made anything.
+  keeper::DirectorySyncs later;
+  REQUIRE(keeper::make_ready(mailbox, true, later));
+  for (const std::string& path : changed) CHECK(later.pending().contains(path));
+  CHECK_FALSE(later.pending().contains("/proc"));
 }
 
 TEST_CASE("tmp: what is older than 36 hours goes, the rest and foreign things stay") {

@@ -31,7 +31,11 @@ TEST_CASE("requests and answers survive the way, whatever octets they hold") {
   lookup.kind = Request::Kind::lookup;
   lookup.recipients = {{"b", "example.org", "b@example.org"}};
   CHECK(keeper::decode_request(encode(lookup)) == lookup);
-  const Answer answer{Answer::Status::full, 42, "write /srv/mail: No space left on device"};
+  Request recall;
+  recall.kind = Request::Kind::recall;
+  recall.keys = std::string(keeper::max_keys * keeper::key_octets, '\xff');
+  CHECK(keeper::decode_request(encode(recall)) == recall);
+  const Answer answer{Answer::Status::full, 42, "write /srv/mail: No space left on device", "0110"};
   CHECK(keeper::decode_answer(encode(answer)) == answer);
 }
 
@@ -40,7 +44,7 @@ TEST_CASE("a cut or lengthened packet is no request and no answer") {
   for (std::size_t length = 0; length < request.size(); ++length)
     CHECK_FALSE(keeper::decode_request(request.substr(0, length)));
   CHECK_FALSE(keeper::decode_request(request + '\0'));
-  const std::string answer = encode(Answer{Answer::Status::kept, 1, "x"});
+  const std::string answer = encode(Answer{Answer::Status::kept, 1, "x", "1"});
   for (std::size_t length = 0; length < answer.size(); ++length)
     CHECK_FALSE(keeper::decode_answer(answer.substr(0, length)));
   CHECK_FALSE(keeper::decode_answer(answer + '\0'));

@@ -134,3 +134,35 @@ TEST_CASE("VRFY, EXPN, HELP and ETRN go on as they came") {
   CHECK(parse_inquiry(Verb::vrfy, std::string(505, 'x'), carried()));
   CHECK_FALSE(parse_inquiry(Verb::vrfy, "\xc3\xb6@b SMTPUTF8", Capabilities()));
 }
+
+TEST_CASE("the user's name in the first response") {
+  struct Case {
+    std::string mechanism;
+    std::string base64;
+    std::string name;
+  };
+  const Case cases[] = {
+      {"PLAIN", "AGFubmEAc2VjcmV0", "anna"},                  // NUL anna NUL secret
+      {"PLAIN", "Ym9zcwBhbm5hAHNlY3JldA==", "anna"},          // boss NUL anna NUL secret
+      {"PLAIN", "AGFubmEA", "anna"},                          // an empty password
+      {"PLAIN", "AGFubmE=", ""},                              // no password at all: malformed
+      {"PLAIN", "YW5uYQ==", ""},                              // no NUL
+      {"PLAIN", "", ""},
+      {"PLAIN", "AGFu*mEAc2VjcmV0", ""},
+      {"PLAIN", "AGFubmEAc2Vjc", "anna"},                     // cut behind the name
+      {"LOGIN", "YW5uYQ==", "anna"},
+      {"LOGIN", "", ""},
+      {"CRAM-MD5", "YW5uYQ==", ""},
+      {"LOGIN", "/w==", "\xff"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.mechanism + " " + c.base64);
+    CHECK(login_of(c.mechanism, c.base64) == c.name);
+  }
+  const std::string four_times_a = "YWFh";  // three octets
+  std::string longest, too_long;
+  for (int i = 0; i < 85; ++i) longest += four_times_a;
+  CHECK(login_of("LOGIN", longest).size() == 255);
+  CHECK(login_of("LOGIN", longest + "YQ==").empty());
+  for (int i = 0; i < 100; ++i) CHECK(login_of("PLAIN", std::string(static_cast<std::size_t>(i), 'A')).empty());
+}

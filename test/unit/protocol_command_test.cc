@@ -245,6 +245,7 @@ TEST_CASE("RCPT is understood and formatted anew") {
       "TO:<a@b> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;a+2Bb@c",
       "TO:<a@b> NOTIFY=delay",
       "TO:<\xc3\xb6@b> ORCPT=utf-8;\xc3\xb6@b",
+      "TO:<\xc3\xb6@b> ORCPT=rfc822;+C3+B6@b",  // as Postfix writes it
       "TO:<a@b> ORCPT=utf-8;\\x{F6}@b",
   };
   for (const std::string_view argument : same) {

@@ -1,5 +1,6 @@
 #include "protocol/dot_stuffing.h"
 #include "protocol/header_filter.h"
+#include "protocol/header_meter.h"
 #include "protocol_pieces.h"
 
 using namespace protocol;
@@ -229,3 +230,37 @@ TEST_CASE("the filter holds little back, and nothing where there is nothing to r
   CHECK(none.removed_fields() == 0);
   CHECK(none.received_fields() == 1);
 }
+
+TEST_CASE("the size of a header section") {
+  struct Case {
+    std::string_view content;
+    std::uint64_t fields;
+    std::uint64_t octets;
+  };
+  const Case cases[] = {
+      {"", 0, 0},
+      {"\r\n", 0, 0},
+      {"a: b\r\n\r\nc: d\r\n", 1, 6},
+      {"a: b\r\n c\r\n\td\r\ne:\r\n", 2, 18},
+      {"a :b\r\nc\t :\r\n", 2, 13},
+      {"a: b\r\nno field\r\nc: d\r\n", 1, 6},
+      {"From anna Mon\r\na: b\r\n", 0, 0},
+      {" a: b\r\n", 0, 0},
+      {"\xc3\xa4: b\r\n", 0, 0},
+      {":a\r\n", 0, 0},
+      {"\rx: y\r\n", 0, 0},
+      {"a: b", 1, 4},
+      {"a", 0, 0},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.content);
+    for (const std::size_t piece : {c.content.size() + 1, std::size_t{1}}) {
+      HeaderMeter meter;
+      for (std::size_t at = 0; at < c.content.size(); at += piece) meter.feed(c.content.substr(at, piece));
+      CHECK(meter.fields() == c.fields);
+      CHECK(meter.octets() == c.octets);
+    }
+  }
+}
+
+}  // namespace

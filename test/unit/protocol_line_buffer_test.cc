@@ -158,3 +158,22 @@ TEST_CASE("the limit may change between lines") {
   CHECK(cut->text == "1234");
   CHECK(buffer.empty());
 }
+
+TEST_CASE("octets that are no lines") {
+  LineBuffer buffer(10);
+  CHECK(buffer.unread().empty());
+  buffer.append("BDAT 5\r\nab\ncdBDAT 0\r\n" + std::string(20, 'x'));
+  CHECK(buffer.next()->text == "BDAT 5");
+  CHECK(buffer.unread().substr(0, 6) == "ab\ncdB");
+  buffer.skip(3);
+  CHECK(buffer.unread().starts_with("cdB"));
+  buffer.skip(2);
+  CHECK(buffer.next()->text == "BDAT 0");
+  CHECK(buffer.unread() == std::string(20, 'x'));
+  buffer.skip(21);
+  CHECK(buffer.empty());
+  CHECK(buffer.capacity() < 64);
+  CHECK_FALSE(buffer.next());
+  buffer.append("x\r\n");
+  CHECK(buffer.next()->text == "x");
+}

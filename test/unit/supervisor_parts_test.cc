@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,4 +212,47 @@ TEST_CASE("a child has its control socket and nothing else of ours") {
   CHECK(decode(packet)->text == "closed");
   CHECK(child.buried(Clock::now()) == milliseconds{100});
   CHECK_FALSE(child.running());
+}
+
+TEST_CASE("without descriptors no child is started, and the pauses grow however long the last one lived") {
+  Child child("test");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{3, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const bool started = child.fork([](scanner::OwnedFd) { return 0; }, {});
+  const int error = errno;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK_FALSE(started);
+  CHECK(error == EMFILE);
+  CHECK_FALSE(child.running());
+  const auto now = Clock::now() + std::chrono::hours(1);
+  CHECK(child.buried(now) == milliseconds{100});
+  CHECK(child.buried(now) == milliseconds{200});
+  CHECK(child.buried(now) == milliseconds{400});
+}
+
+TEST_CASE("a child that is told to end and does not is killed, once") {
+  Child child("test");
+  REQUIRE(child.fork(
+      [](scanner::OwnedFd) {
+        for (;;) ::pause();
+        return 0;
+      },
+      {}));
+  const auto now = Clock::now();
+  child.kill_overdue(now);
+  child.expect_end(now + milliseconds{10});
+  child.expect_end(now + milliseconds{1000});  // the first word counts
+  CHECK(child.kill_at() == now + milliseconds{10});
+  child.kill_overdue(now + milliseconds{9});
+  int status = 0;
+  CHECK(::waitpid(child.pid(), &status, WNOHANG) == 0);
+  child.kill_overdue(now + milliseconds{10});
+  CHECK(child.kill_at() == Clock::time_point::max());
+  REQUIRE(::waitpid(child.pid(), &status, 0) == child.pid());
+  CHECK(WTERMSIG(status) == SIGKILL);
+  CHECK(child.end_expected());
+  CHECK(child.buried(now) == milliseconds{0});
+  CHECK_FALSE(child.end_expected());
 }

@@ -1,0 +1,50 @@
+#include "protocol/header_meter.h"
+
+#include "protocol/characters.h"
+
+namespace protocol {
+
+// field-name = 1*ftext (RFC 5322 3.6.8), then blanks by 4.5.
+void HeaderMeter::take(char c) {
+  const bool ftext = c > ' ' && c < 0x7f && c != ':';
+  switch (at_) {
+    case At::line_start:
+      line_octets_ = 0;
+      if (is_wsp(c) && fields_ > 0) at_ = At::rest;
+      else at_ = ftext ? At::name : At::end;
+      break;
+    case At::name:
+    case At::blanks:
+      if (c == ':') {
+        ++fields_;
+        at_ = At::rest;
+      } else if (is_wsp(c)) {
+        at_ = At::blanks;
+      } else if (!ftext || at_ == At::blanks) {
+        at_ = At::end;
+      }
+      break;
+    case At::rest:
+    case At::end:
+      break;
+  }
+  ++line_octets_;
+}
+
+void HeaderMeter::feed(std::string_view content) {
+  while (!content.empty() && at_ != At::end) {
+    if (at_ != At::rest) {
+      take(content.front());
+      content.remove_prefix(1);
+      continue;
+    }
+    const std::size_t lf = content.find('\n');
+    const std::size_t piece = lf == std::string_view::npos ? content.size() : lf + 1;
+    octets_ += line_octets_ + piece;
+    line_octets_ = 0;
+    if (lf != std::string_view::npos) at_ = At::line_start;
+    content.remove_prefix(piece);
+  }
+}
+
+}  // namespace protocol

@@ -1,0 +1,161 @@
+#include "proxy/admin/probe.h"
+
+#include <fmt/format.h>
+
+#include "proxy/admin/escape.h"
+#include "proxy/io/address_cache.h"
+#include "proxy/io/hosts_file.h"
+#include "proxy/io/source_address.h"
+#include "proxy/io/tls_contexts.h"
+#include "proxy/session/identity.h"
+#include "proxy/session/offer.h"
+
+namespace admin {
+namespace {
+
+using io::Task;
+using session::Channel;
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+std::string printable(std::string_view raw) {
+  std::string out;
+  append_text(out, raw, 512);
+  return out;
+}
+
+// The listener whose clients may do the most harm.
+const config::Listener* listener_of(const config::Config& config, const std::string& downstream) {
+  const config::Listener* found = nullptr;
+  for (const config::Listener& each : config.listeners)
+    if (each.downstream == downstream && (found == nullptr || session::is_exempt(*found))) found = &each;
+  return found;
+}
+
+class Survey {
+ public:
+  explicit Survey(std::shared_ptr<const config::Config> config)
+      : config_(std::move(config)),
+        resolver_(loop_, config_->dns, hosts_of(config_->dns), [](const std::string&) {}),
+        names_(loop_, resolver_, [](const std::string&) {}),
+        connector_(loop_, &names_) {
+    services_.config = config_;
+    services_.connector = &connector_;
+    services_.log = [](admin::Level, admin::Record&&) {};
+    services_.new_trace_id = [] { return std::string("probe"); };
+    std::vector<io::TlsProblem> problems;
+    services_.tls = io::TlsContexts::make(*config_, io::TlsFiles::read(*config_, problems), problems);
+  }
+  ~Survey() { loop_.destroy_roots(); }
+
+  Probed run() {
+    loop_.spawn(survey());
+    loop_.run();
+    probed_.json = "[" + probed_.json + "]";
+    return std::move(probed_);
+  }
+
+ private:
+  static std::shared_ptr<const io::HostsFile> hosts_of(const config::Dns& dns) {
+    if (dns.hosts.empty()) return nullptr;
+    auto hosts = io::HostsFile::read(dns.hosts);
+    return hosts ? std::make_shared<const io::HostsFile>(std::move(*hosts)) : nullptr;
+  }
+
+  Task<> survey() {
+    io::Scope scope(loop_);
+    for (const auto& [name, downstream] : config_->downstreams) {
+      const config::Listener* const listener = listener_of(*config_, name);
+      for (const config::Endpoint& server : downstream.servers)
+        if (listener != nullptr) co_await all_addresses(downstream, *listener, server, scope);
+    }
+    loop_.quit();
+  }
+
+  Task<> all_addresses(const config::Downstream& downstream, const config::Listener& listener,
+                       const config::Endpoint& server, io::Scope& scope) {
+    std::vector<config::Endpoint> addresses(1, server);
+    if (server.is_name()) {
+      const auto found = co_await names_.addresses(server, scope, io::never);
+      if (!found) co_return unreached(downstream, server.text, found.error());
+      addresses = *found;
+    }
+    for (const config::Endpoint& address : addresses) {
+      const std::string host = server.is_name() ? server.host : server.text.substr(0, server.text.rfind(':'));
+      const session::Server which(downstream, listener, address, host);
+      co_await one(which, scope);
+    }
+  }
+
+  Task<> one(session::Server server, io::Scope& scope) {
+    const Channel wanted = session::channel_of(server.settings->identity);
+    const bool asks = server.settings->protocol == config::Protocol::smtp && wanted != Channel::xclient &&
+                      !session::is_exempt(*server.listener);
+    const session::Standing standing = co_await session::examine(services_, server, asks, scope);
+    if (!standing.reached) co_return unreached(*server.settings, server.endpoint.text, standing.evidence);
+    tell(server, standing, asks);
+  }
+
+  void unreached(const config::Downstream& downstream, const std::string& server, const std::string& why) {
+    probed_.unreached = true;
+    probed_.text += fmt::format("downstream {}, {}: not reached: {}\n", downstream.name, server, printable(why));
+    add_json(fmt::format(R"({{"downstream":{},"server":{},"reached":false,"detail":{}}})", json_string(downstream.name),
+                         json_string(server), json_string(why)));
+  }
+
+  void tell(const session::Server& server, const session::Standing& standing, bool asked) {
+    const bool missing = standing.channel == Channel::xclient && !session::tells_address(standing.offered.xclient);
+    const bool bad = standing.relays || (missing && server.settings->protocol == config::Protocol::smtp);
+    probed_.relays = probed_.relays || bad;
+    session::ClientFacts client;
+    client.ip = "192.0.2.1";
+    const bool starttls = server.listener->tls.mode == config::ListenerTlsMode::starttls;
+    const auto offered = session::offer(services_, *server.listener, client, standing.offered, starttls);
+    const std::vector<std::string> withheld = protocol::withheld(standing.offered, offered);
+    const std::string source = io::source_towards(server.endpoint);
+    const std::string relaying = !asked            ? "not asked whether it relays"
+                                 : standing.relays ? "OPEN RELAY, or nothing proves the contrary"
+                                                   : "relays for nobody";
+    std::string& text = probed_.text;
+    text += fmt::format("downstream {}, {}: identity {}, {}\n", server.settings->name, server.endpoint.text,
+                        to_string(standing.channel), relaying);
+    if (!standing.evidence.empty()) text += "  " + printable(standing.evidence) + "\n";
+    if (missing) text += "  XCLIENT is not offered to us: all clients are turned away\n";
+    text += "  withheld from clients: " + (withheld.empty() ? "nothing" : printable(joined(withheld))) + "\n";
+    text += fmt::format("  it sees us as {}", source);
+    if (standing.channel != Channel::xclient || missing)
+      text += fmt::format("; for Postfix, main.cf: smtpd_authorized_xclient_hosts = {}", source);
+    text += "\n";
+    add_json(fmt::format(
+        R"({{"downstream":{},"server":{},"reached":true,"identity":{},"relays":{},"asked":{},"usable":{},"source":{},)"
+        R"("withheld":{},"detail":{}}})",
+        json_string(server.settings->name), json_string(server.endpoint.text), json_string(to_string(standing.channel)),
+        standing.relays, asked, !bad, json_string(source), json_list(withheld), json_string(standing.evidence)));
+  }
+
+  static std::string json_list(const std::vector<std::string>& words) {
+    std::string out;
+    for (const std::string& word : words) out += (out.empty() ? "" : ",") + json_string(word);
+    return "[" + out + "]";
+  }
+
+  void add_json(const std::string& object) { probed_.json += (probed_.json.empty() ? "" : ",") + object; }
+
+  std::shared_ptr<const config::Config> config_;
+  io::EventLoop loop_;
+  io::UnboundResolver resolver_;
+  io::AddressCache names_;
+  io::TcpConnector connector_;
+  session::Services services_;
+  Probed probed_;
+};
+
+}  // namespace
+
+Probed probe_servers(std::shared_ptr<const config::Config> config) { return Survey(std::move(config)).run(); }
+
+}  // namespace admin

@@ -1,0 +1,13 @@
+// The address of ours that a server sees when we connect to it.
+#pragma once
+
+#include <string>
+
+#include "config/config.h"
+
+namespace io {
+
+// What the kernel's routes say now, without sending anything: "127.0.0.1"; empty when there is no way there.
+std::string source_towards(const config::Endpoint& server);
+
+}  // namespace io

@@ -1,0 +1,57 @@
+#include "proxy/refusals.h"
+
+std::string_view to_string(Refusal reason) {
+  switch (reason) {
+    case Refusal::memory: return "limits.memory";
+    case Refusal::sessions: return "limits.max_sessions";
+    case Refusal::listener_sessions: return "max_sessions";
+    case Refusal::client_sessions: return "max_client_sessions";
+    case Refusal::client_connections: return "max_client_connections";
+  }
+  return "";
+}
+
+bool is_for_network(Refusal reason) {
+  return reason == Refusal::client_sessions || reason == Refusal::client_connections;
+}
+
+std::string_view farewell(Refusal reason) {
+  if (reason == Refusal::memory) return "421 4.3.2 Not enough memory for more sessions, please try again later\r\n";
+  if (!is_for_network(reason)) return "421 4.3.2 Too many connections, please try again later\r\n";
+  return "421 4.7.0 Too many connections from your network, please try again later\r\n";
+}
+
+std::optional<RefusedClients> Refusals::add(Refusal reason, std::size_t listener, Network network, io::TimePoint now) {
+  if (!is_for_network(reason)) network = {};
+  const std::lock_guard lock(mutex_);
+  Key key{reason, listener, network};
+  auto found = known_.find(key);
+  if (found == known_.end()) {
+    if (known_.size() >= most_known) std::get<Network>(key) = other_networks;
+    found = known_.try_emplace(key).first;
+  }
+  Count& count = found->second;
+  ++count.untold;
+  if (count.told != io::TimePoint{} && now - count.told < between) return std::nullopt;
+  count.told = now;
+  return RefusedClients{reason, listener, std::get<Network>(key), std::exchange(count.untold, 0)};
+}
+
+std::vector<RefusedClients> Refusals::due(io::TimePoint now) {
+  std::vector<RefusedClients> lines;
+  const std::lock_guard lock(mutex_);
+  for (auto each = known_.begin(); each != known_.end();) {
+    auto& [key, count] = *each;
+    if (now - count.told < between) {
+      ++each;
+    } else if (count.untold == 0) {
+      each = known_.erase(each);
+    } else {
+      lines.push_back({std::get<Refusal>(key), std::get<std::size_t>(key), std::get<Network>(key),
+                       std::exchange(count.untold, 0)});
+      count.told = now;
+      ++each;
+    }
+  }
+  return lines;
+}

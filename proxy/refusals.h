@@ -1,0 +1,54 @@
+// Clients that were turned away for a limit, told to the log at most every 10 s per reason, listener and network, with
+// their number.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "proxy/io/loop.h"
+
+// The key of the configuration that was exceeded.
+enum class Refusal : std::uint8_t { memory, sessions, listener_sessions, client_sessions, client_connections };
+std::string_view to_string(Refusal reason);  // "limits.memory", "max_client_sessions" ...
+// What the client reads, with CRLF: 421 4.3.2 for what is full for everybody, 421 4.7.0 for his own network.
+std::string_view farewell(Refusal reason);
+bool is_for_network(Refusal reason);
+
+using Network = std::array<std::uint8_t, 16>;  // IPv4 mapped, bits behind the prefix zero; all zero: UNIX sockets
+inline constexpr Network other_networks = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                           0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+
+struct RefusedClients {
+  Refusal reason;
+  std::size_t listener;
+  Network network;  // all zero where the reason is not the network's
+  std::uint64_t count;
+};
+
+// Used by all loops; the lock is held for one look-up.
+class Refusals {
+ public:
+  static constexpr std::chrono::seconds between{10};
+  static constexpr std::size_t most_known = 1024;  // past it all further networks are other_networks
+
+  // One more. What it returns is to be logged now.
+  std::optional<RefusedClients> add(Refusal reason, std::size_t listener, Network network, io::TimePoint now);
+  // What was counted and not told for 10 s: to be logged now.
+  std::vector<RefusedClients> due(io::TimePoint now);
+
+ private:
+  struct Count {
+    io::TimePoint told{};
+    std::uint64_t untold = 0;
+  };
+  using Key = std::tuple<Refusal, std::size_t, Network>;
+  std::mutex mutex_;
+  std::map<Key, Count> known_;
+};

@@ -1,0 +1,76 @@
+"""A network of the test's own: this process moves into a fresh network namespace, and clients with the public-looking
+address 203.0.113.9 live in another one, behind a cable. Needs root; call move_in() before anything makes threads."""
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+
+from common import die_with_parent
+from peers import PATIENCE, Wire
+
+CLIENT = "203.0.113.9"
+HERE = "203.0.113.1"
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def available():
+    return os.geteuid() == 0 and all(shutil.which(each) for each in ("ip", "unshare", "nsenter"))
+
+
+def _ip(*words):
+    subprocess.run(["ip", *words], check=True, stdin=subprocess.DEVNULL)
+
+
+class FarNetwork:
+    def __init__(self):
+        if _libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        self._here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.process = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec cat"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.process.stdout.readline()
+        self._there = os.open(f"/proc/{self.process.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        _ip("link", "set", "lo", "up")
+        _ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
+        _ip("address", "add", HERE + "/24", "dev", "near")
+        _ip("link", "set", "near", "up")
+        far = ["nsenter", "-t", str(self.process.pid), "-n", "ip"]
+        for words in (("link", "set", "lo", "up"), ("address", "add", CLIENT + "/24", "dev", "far"), ("link", "set", "far", "up")):
+            subprocess.run([*far, *words], check=True, stdin=subprocess.DEVNULL)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+        os.close(self._there)
+        os.close(self._here)
+
+    @contextlib.contextmanager
+    def _inside(self):
+        if _libc.setns(self._there, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            if _libc.setns(self._here, CLONE_NEWNET) != 0:
+                os._exit(70)  # nothing may go on in the wrong network
+
+    def connect(self, port):
+        """A TCP connection from 203.0.113.9 to this host."""
+        with self._inside():  # a socket stays where it was made
+            made = socket.socket()
+        made.settimeout(PATIENCE)
+        made.connect((HERE, port))
+        return made
+
+    def wire(self, port):
+        return FarWire(self.connect(port))
+
+
+class FarWire(Wire):
+    def __init__(self, connected):  # in place of a connection over loopback
+        self.socket = connected
+        self.buffer = b""
