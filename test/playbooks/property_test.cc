@@ -139,7 +139,7 @@ class RandomSession {
     std::string octets;
     while (octets.size() < chunk->octets) octets += any(3) == 0 ? "\r\nQUIT\r\n" : "x";
     octets.resize(chunk->octets);
-    while (!octets.empty() && (octets.back() == '\r' || octets.front() == '\n')) octets.back() = octets.front() = 'x';
+    if (octets.ends_with('\r')) octets.back() = 'x';
     return octets;
   }
 

@@ -16,13 +16,14 @@ TEST_CASE("UNIX sockets as addresses and servers") {
   };
   CHECK(outcome(text_of("unix:/run/in.sock", "unix:/run/dovecot/lmtp")) == Lines{"ok"});
   CHECK(outcome(text_of("unix:in.sock", "unix:/run/lmtp")) ==
-        Lines{"f:1:53: /listeners/0/address: \"unix:in.sock\" has no absolute path; write unix:/run/NAME/SOCKET"});
+        Lines{"f:1:56: /listeners/0/address: \"unix:in.sock\" has no absolute path; write unix:/run/NAME/SOCKET"});
   const std::string path = "/" + std::string(107, 'x');
-  CHECK(outcome(text_of("unix:/run/in.sock", "unix:" + path)) ==
-        Lines{"f:1:141: /downstreams/mda/servers/0: \"unix:" + path +
-              "\" is too long: the path of a socket has at most 107 octets"});
+  const Lines too_long = outcome(text_of("unix:/run/in.sock", "unix:" + path));
+  REQUIRE(too_long.size() == 1);
+  CHECK(too_long.front().starts_with("f:1:148: /downstreams/mda/servers/0: \"unix:/xxx"));
+  CHECK(too_long.front().ends_with("\" is too long: the path of a socket has at most 107 octets"));
   CHECK(outcome(text_of("unix:/run/a\\u0000b", "unix:/run/lmtp")) ==
-        Lines{"f:1:53: /listeners/0/address: \"unix:/run/a\\u0000b\" holds a control character"});
+        Lines{"f:1:56: /listeners/0/address: \"unix:/run/a\\u0000b\" holds a control character"});
   const Lines header = outcome(text_of("unix:/run/in.sock", "unix:/run/lmtp", R"(,"proxy_header":"v2")"));
   CHECK(header.front().find("/listeners/0/proxy_header: belongs to a network address") != std::string::npos);
   CHECK(outcome(with(R"(,"dns":{"forwarders":["unix:/run/dns"]})")).front().find("is no network address") !=
