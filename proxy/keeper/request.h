@@ -49,7 +49,7 @@ struct Answer {
   } status = Status::failed;
   std::uint64_t id = 0;
   std::string detail;  // for the log: what failed, with errno text; never shown to clients
-  std::string known;   // recall: '1' or '0' for each key
+  std::string known{};  // recall: '1' or '0' for each key
   bool operator==(const Answer&) const = default;
 };
 std::string encode(const Answer& answer);

@@ -262,6 +262,14 @@ Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
     Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
   }
+  Delivery delivery = co_await hand_over_end(parcel, by_bdat, until);
+  // RFC 3030 section 2: behind a refused BDAT the state is undefined.
+  if (by_bdat && stream_ && !clean_ && delivery.reply.code() != 421) forget_transaction();
+  co_return delivery;
+}
+
+// What ends the content, with a slot, and what comes of it.
+Task<Delivery> SmtpDownstream::hand_over_end(Parcel& parcel, bool by_bdat, io::TimePoint until) {
   InFlight& in_flight = *services_.in_flight;
   void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client.address, address_);
   if (!parcel.slot.take(in_flight, slot)) {
@@ -269,7 +277,7 @@ Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
     co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));
   }
   Task<Sent> ending = by_bdat ? push_chunk_end(parcel, until) : push_last(parcel, until);
-  sent = co_await std::move(ending);
+  const Sent sent = co_await std::move(ending);
   if (sent != Sent::all) {
     parcel.slot.close();
     Delivery given_up = co_await give_up(sent, parcel.answer_by);
@@ -281,8 +289,6 @@ Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
     lose("sent more replies than it was asked for");
     broken_ = true;
   }
-  // RFC 3030 section 2: behind a refused BDAT the state is undefined.
-  if (by_bdat && stream_ && !clean_ && delivery.reply.code() != 421) forget_transaction();
   co_return delivery;
 }
 

@@ -105,6 +105,7 @@ class SmtpDownstream final : public Downstream {
 
   // smtp_delivery.cc
   io::Task<Delivery> hand_over(Parcel& parcel);
+  io::Task<Delivery> hand_over_end(Parcel& parcel, bool by_bdat, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> make_ready();
   io::Task<std::optional<protocol::Reply>> ask_data();
   io::Task<Sent> wait_for_room(io::IoStatus status, ClientLeg& client, io::TimePoint until);

@@ -145,6 +145,20 @@ Task<bool> SmtpSession::await_line() {
   co_return true;
 }
 
+// DATA and BDAT decide for themselves, once the group before them is answered.
+std::optional<Reply> SmtpSession::refuse(const protocol::Command& command, std::size_t octets) {
+  if (octets > longest_command && command.verb != Verb::auth) return reply::make(500, "5.5.2", "Line too long");
+  if (command.verb == Verb::unknown) return reply::unknown_command();
+  if (command.verb == Verb::known_elsewhere)
+    return reply::make(502, "5.5.1", std::string(command.word) + " is not offered here");
+  if (command.verb == Verb::data || command.verb == Verb::bdat) return std::nullopt;
+  const bool tells = command.verb == Verb::xclient || command.verb == Verb::xforward;
+  std::optional<Reply> refusal =
+      tells ? refuse_to_be_told(command.verb) : check_legal(state_, command.verb, circumstances());
+  if (!refusal && needs_tls(command.verb)) refusal = reply::make(530, "5.7.0", "Must issue a STARTTLS command first");
+  return refusal;
+}
+
 Task<> SmtpSession::obey(const protocol::Line& line) {
   if (line.too_long || line.nul || line.bare_lf || line.bare_cr) co_return own(odd_line(line));
   const protocol::Command command = protocol::parse_command(line.text);
@@ -153,24 +167,7 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
     co_await say_goodbye(reply::make(221, "2.7.0", "This is a mail server"));
     co_return;
   }
-  if (line.text.size() > longest_command && command.verb != Verb::auth)
-    co_return own(reply::make(500, "5.5.2", "Line too long"));
-  if (command.verb == Verb::unknown) co_return own(reply::unknown_command());
-  if (command.verb == Verb::known_elsewhere)
-    co_return own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here"));
-  if (command.verb == Verb::data) {
-    co_await on_data();
-    co_return;
-  }
-  if (command.verb == Verb::bdat) {
-    co_await on_bdat(command.argument);
-    co_return;
-  }
-  const bool tells = command.verb == Verb::xclient || command.verb == Verb::xforward;
-  std::optional<Reply> refusal =
-      tells ? refuse_to_be_told(command.verb) : check_legal(state_, command.verb, circumstances());
-  if (refusal) co_return own(std::move(*refusal));
-  if (needs_tls(command.verb)) co_return own(reply::make(530, "5.7.0", "Must issue a STARTTLS command first"));
+  if (std::optional<Reply> refusal = refuse(command, line.text.size())) co_return own(std::move(*refusal));
   switch (command.verb) {
     case Verb::ehlo:
     case Verb::helo:
@@ -182,6 +179,8 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
       break;
     case Verb::rcpt: on_rcpt(command.argument); break;
     case Verb::rset: on_rset(); break;
+    case Verb::data: co_await on_data(); break;
+    case Verb::bdat: co_await on_bdat(command.argument); break;
     case Verb::quit: co_await on_quit(); break;
     case Verb::starttls: co_await on_starttls(command); break;
     case Verb::xclient: co_await on_xclient(command.argument); break;

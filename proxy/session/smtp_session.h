@@ -45,6 +45,7 @@ class SmtpSession {
   io::Task<> on_starttls(const protocol::Command& command);
   protocol::Circumstances circumstances() const;
   io::Task<bool> await_line();
+  std::optional<protocol::Reply> refuse(const protocol::Command& command, std::size_t octets);
   io::Task<> obey(const protocol::Line& line);
   io::Task<> on_hello(protocol::Verb verb, std::string_view argument);
   void on_mail(std::string_view argument);

@@ -209,7 +209,7 @@ class Downstreams(WithNameServer):
     def test_no_address_at_all(self):
         self.names.zones[ZONE] = "next 1 IN TXT x"
         with self.names:
-            self.start(("gone.example.test", "next.example.test"))
+            self.start(("gone.example.test", "next.example.test"), loops=1)
             self.assertEqual(self.refused(), 421)
             self.names.change(ZONE, "next 1 IN A 127.0.0.1")
             wait_until(lambda: self.greeted(), "the name has an address")
@@ -221,7 +221,7 @@ class Downstreams(WithNameServer):
         return False
 
     def test_gatepost_starts_without_dns(self):
-        self.start()
+        self.start(loops=1)
         self.assertEqual(self.refused(), 421)
         with self.names:
             wait_until(self.greeted, "the DNS is there")

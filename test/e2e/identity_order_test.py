@@ -10,7 +10,7 @@ import threading
 import unittest
 
 from common import Gatepost, Place, config_for, wait_until
-from peers import PATIENCE, Wire
+from peers import PATIENCE, Downstream, Wire
 
 IDENTITIES = {"none": {"identity": "none"}, "auto": {}, "xclient": {"identity": "xclient"},
               "xforward": {"identity": "xforward"}, "proxy-v1": {"identity": "proxy-v1"},
@@ -182,6 +182,30 @@ class Order(unittest.TestCase):
         wait_until(lambda: server.heard.count("QUIT") >= expected(identity, client_tls, server_tls).count("QUIT"),
                    f"{name} has heard QUIT: {server.heard}")
         self.assertEqual(server.heard, expected(identity, client_tls, server_tls), name)
+
+
+class Reuse(unittest.TestCase):
+    """A connection serves a further session where the server is told nothing of the client, and only there (D4)."""
+
+    def connections(self, server, **downstream):
+        place = Place()
+        self.addCleanup(place.remove)
+        config = config_for(place, servers=[server.address], scan=False, loops=1, downstream=downstream)
+        with Gatepost(place, config) as gatepost:
+            for _ in range(3):
+                with gatepost.smtp() as client:
+                    client.sendmail("a@example.org", ["b@example.org"], "Subject: x\r\n\r\nhello\r\n")
+        return server.opened
+
+    def test_what_auto_has_come_to_decides(self):
+        for keys, count in (({}, 1), ({"identity": "none"}, 1), ({"identity": "xforward"}, 1), ({"reuse": False}, 3)):
+            with self.subTest(keys), Downstream() as downstream:
+                self.assertEqual(self.connections(downstream, **keys), count)
+
+    def test_whoever_was_introduced_shares_with_nobody(self):
+        for keys in ({}, {"identity": "xclient"}):
+            with self.subTest(keys), Downstream(offers=(b"XCLIENT NAME ADDR",)) as downstream:
+                self.assertEqual(self.connections(downstream, **keys), 3)
 
 
 def add_cases():
