@@ -73,6 +73,8 @@ class Downstream:
         self.secured = 0  # connections with TLS
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
+        self.greetings = []  # EHLO lines, of all connections
+        self._connections = set()
         self._counting = threading.Lock()
         self.on_data = on_data or (lambda message: None)
         self.arrived = threading.Event()
@@ -85,6 +87,12 @@ class Downstream:
 
     def __exit__(self, *_):
         self.close()
+
+    def hang_up(self):
+        """Closes every connection, as a server does that has waited long enough."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self):
         with contextlib.suppress(OSError):
@@ -102,9 +110,11 @@ class Downstream:
     def _serve(self, connection):
         with self._counting:
             self.opened += 1
+            self._connections.add(connection)
         try:
             self._speak(connection)
         finally:
+            self._connections.discard(connection)
             with self._counting:
                 self.closed += 1
 
@@ -126,6 +136,7 @@ class Downstream:
         for line in lines:
             verb = line[:4].upper()
             if verb == b"EHLO":
+                self.greetings.append(line.strip())
                 offer = b"250-STARTTLS\r\n" if self.tls and not isinstance(connection, ssl.SSLSocket) else b""
                 answer(b"250-next.example\r\n" + offer + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
                        b"250-DSN\r\n250 ENHANCEDSTATUSCODES")

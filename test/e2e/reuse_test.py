@@ -1,0 +1,98 @@
+"""A connection to the mail server that serves several sessions (dialogue.md D4), and everything that ends its service."""
+import unittest
+
+from common import Gatepost, Place, config_for, wait_until
+from peers import Downstream
+
+MESSAGE = b"Subject: hello\r\n\r\nHello Bert\r\n"
+
+
+class ReuseTest(unittest.TestCase):
+    def setUp(self):
+        self.place = Place()
+        self.addCleanup(self.place.remove)
+        self.replies = []
+        self.downstream = Downstream(on_data=lambda message: self.replies.pop(0) if self.replies else None)
+        self.addCleanup(self.downstream.close)
+
+    def serve(self, downstream=None, **sections):
+        config = config_for(self.place, [self.downstream.address], scan=False, loops=1,
+                            downstream={"identity": "none", **(downstream or {})}, **sections)
+        gatepost = Gatepost(self.place, config)
+        self.addCleanup(gatepost.__exit__, None)
+        return gatepost
+
+    def session(self, gatepost, name="client.example", messages=1):
+        codes = []
+        with gatepost.wire() as wire:
+            wire.reply()
+            wire.say(b"EHLO " + name.encode())
+            for _ in range(messages):
+                wire.say(b"MAIL FROM:<a@example.org>")
+                wire.say(b"RCPT TO:<b@example.net>")
+                self.assertEqual(wire.say(b"DATA")[0], 354)
+                wire.send(MESSAGE + b".\r\n")
+                codes.append(wire.reply()[0])
+            self.assertEqual(wire.say(b"QUIT")[0], 221)
+        # What follows a session (RSET, keeping or closing) is over when nobody is there any more.
+        wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+        return codes
+
+    def settled(self, opened, closed):
+        wait_until(lambda: (self.downstream.opened, self.downstream.closed) == (opened, closed),
+                   f"{opened} connections, {closed} of them closed")
+
+    def test_one_connection_serves_many_sessions_each_with_its_own_name(self):
+        gatepost = self.serve()
+        for number in range(5):
+            self.assertEqual(self.session(gatepost, f"client{number}.example"), [250])
+        self.settled(1, 0)
+        self.assertEqual(self.downstream.greetings, [b"EHLO client%d.example" % number for number in range(5)])
+
+    def test_off_by_one_key(self):
+        gatepost = self.serve({"reuse": False})
+        for _ in range(3):
+            self.session(gatepost)
+        self.settled(3, 3)
+
+    def test_a_connection_that_the_server_has_closed_is_replaced_unseen(self):
+        gatepost = self.serve()
+        self.assertEqual(self.session(gatepost), [250])
+        self.downstream.hang_up()
+        self.settled(1, 1)
+        self.assertEqual(self.session(gatepost), [250])
+        self.settled(2, 1)
+
+    def test_refused_messages_wear_it_out(self):
+        gatepost = self.serve()
+        self.replies = [b"550 5.7.1 no"] * 3
+        for _ in range(3):
+            self.assertEqual(self.session(gatepost), [550])
+        self.settled(1, 1)
+        self.assertEqual(self.session(gatepost), [250])
+        self.settled(2, 1)
+
+    def test_a_client_that_vanishes_in_its_transaction_leaves_it_clean(self):
+        gatepost = self.serve()
+        with gatepost.wire() as wire:
+            wire.reply()
+            wire.say(b"EHLO client.example")
+            wire.say(b"MAIL FROM:<gone@example.org>")
+            wire.say(b"RCPT TO:<b@example.net>")
+        wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+        self.assertEqual(self.session(gatepost), [250])
+        self.assertEqual([message[0] for message in self.downstream.messages], [b"MAIL FROM:<a@example.org>"])
+
+    def test_an_idle_one_is_closed_in_time(self):
+        gatepost = self.serve()
+        self.session(gatepost)
+        self.settled(1, 1)  # ten seconds
+
+    def test_draining_leaves_none(self):
+        with self.serve() as gatepost:
+            self.session(gatepost)
+        self.settled(1, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
