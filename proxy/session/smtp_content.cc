@@ -21,9 +21,9 @@ Reply content_too_slow() { return reply::make(421, "4.4.2", "Timeout while readi
 }  // namespace
 
 std::optional<Reply> SmtpSession::refuse_content(Verb verb) const {
-  if (transaction_ && transaction_->envelope.recipients.empty() && state_ != protocol::SmtpState::failed)
-    return reply::make(is_lmtp() ? 503 : 554, "5.5.1", "No valid recipients");
-  return check_legal(state_, verb, circumstances());
+  std::optional<Reply> refusal = check_legal(state_, verb, circumstances());
+  if (!refusal || refusal->code() != 554 || !is_lmtp()) return refusal;
+  return reply::make(503, "5.5.1", "No valid recipients");  // RFC 2033 4.2
 }
 
 std::unique_ptr<ContentIntake> SmtpSession::take_in(ContentIntake::Form form) {

@@ -161,6 +161,7 @@ class SmtpDownstream final : public Downstream {
   bool authenticated_ = false;  // by 235: no other connection can stand for this one
   bool lacks_binary_ = false;   // the last loss: it does not take BODY=BINARYMIME any more
   std::optional<io::TlsFacts> tls_;
+  bool greeted_for_us_ = false;  // our own EHLO was the last greeting on this connection
   bool tls_failed_ = false;  // the last loss was a handshake
   ConnectionLife life_;
   bool mail_asked_ = false;

@@ -151,6 +151,7 @@ Task<bool> SmtpDownstream::introduce() {
     }
   }
   introduced_ = true;
+  greeted_for_us_ = false;
   co_return true;
 }
 

@@ -81,6 +81,7 @@ Task<Reply> SmtpDownstream::begin(std::shared_ptr<const io::TlsClientContext> co
   unproven_ = false;
   clean_ = true;
   tls_failed_ = false;
+  greeted_for_us_ = false;
   tls_.reset();
   sent_.clear();
   io::Connected connected =
@@ -142,6 +143,7 @@ Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::Tim
 Task<std::optional<protocol::Capabilities>> SmtpDownstream::greet_as_ourselves(io::TimePoint until) {
   const std::optional<Reply> greeted = co_await exchange((is_lmtp() ? "LHLO " : "EHLO ") + services_.config->hostname, until);
   if (!greeted) co_return std::nullopt;
+  greeted_for_us_ = greeted->positive();
   if (!greeted->positive()) co_return protocol::Capabilities();
   co_return parse_capabilities(*greeted);
 }
@@ -182,6 +184,7 @@ Task<bool> SmtpDownstream::secure(std::shared_ptr<const io::TlsClientContext> co
     co_return false;
   }
   tls_ = std::move(*shaken);
+  greeted_for_us_ = false;
   parser_ = protocol::ReplyParser();
   co_return true;
 }
@@ -209,8 +212,17 @@ Task<Reply> SmtpDownstream::greet() {
   const bool introduced = co_await introduce();
   if (!introduced) co_return refuse_client(lost_why_);
   const Verb verb = is_lmtp() ? Verb::lhlo : hello_verb_ == Verb::lhlo ? Verb::ehlo : hello_verb_;
-  ask(std::string(to_string(verb)) + " " + hello_name_);
+  const std::string command = std::string(to_string(verb)) + " " + hello_name_;
+  ask(command);
   Reply answered = co_await answer();
+  if (answered.code() == 503 && greeted_for_us_ && stream_) {
+    // It takes one EHLO only (OpenSMTPD does), and had ours. What that told is known: a new connection needs none.
+    lose("takes no second EHLO");
+    answered = co_await connect_anew();
+    if (!answered.positive() || greeted_for_us_) co_return answered;
+    ask(command);
+    answered = co_await answer();
+  }
   if (answered.positive())
     capabilities_ = verb == Verb::helo ? protocol::Capabilities() : parse_capabilities(answered);
   Reply judged = co_await judge_hello(std::move(answered));

@@ -85,7 +85,8 @@ class Cuts(unittest.TestCase):
 
     def check(self, **sections):
         downstream = self.enterContext(Downstream())
-        self.gatepost = self.enterContext(Gatepost(self.place, config_for(self.place, servers=[downstream.address], **sections)))
+        self.gatepost = self.enterContext(Gatepost(self.place, config_for(self.place, servers=[downstream.address],
+                                                                          downstream={"reuse": False}, **sections)))
         self.good_message()
         self.assert_idle(downstream, 1)
         before, files = self.counts(), self.files()
@@ -116,7 +117,8 @@ class Cuts(unittest.TestCase):
         """The content is whole, the client leaves before the verdict: D sees nothing, and the scan leaves nothing."""
         downstream = self.enterContext(Downstream())
         self.gatepost = self.enterContext(Gatepost(self.place, config_for(
-            self.place, servers=[downstream.address], scanner={"test_hooks": True}, limits={"scan_wait": "1s"})))
+            self.place, servers=[downstream.address], downstream={"reuse": False}, scanner={"test_hooks": True},
+            limits={"scan_wait": "1s"})))
         self.good_message()
         self.assert_idle(downstream, 1)
         before, files = self.counts(), self.files()

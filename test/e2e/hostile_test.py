@@ -106,7 +106,8 @@ class Hostile(unittest.TestCase):
 
     def test_refusal_in_the_middle_of_fifty_megabytes(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
-            self.start(servers=[f"127.0.0.1:{server.getsockname()[1]}"], scan=False, listener={"max_message": 100 << 20})
+            self.start(servers=[f"127.0.0.1:{server.getsockname()[1]}"], scan=False, listener={"max_message": 100 << 20},
+                       downstream={"identity": "none"})
             with self.gatepost.wire() as wire:
                 behind, _ = server.accept()
                 with behind:

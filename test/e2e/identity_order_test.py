@@ -187,25 +187,33 @@ class Order(unittest.TestCase):
 class Reuse(unittest.TestCase):
     """A connection serves a further session where the server is told nothing of the client, and only there (D4)."""
 
-    def connections(self, server, **downstream):
+    def sessions(self, address, keys, lines):
         place = Place()
         self.addCleanup(place.remove)
-        config = config_for(place, servers=[server.address], scan=False, loops=1, downstream=downstream)
-        with Gatepost(place, config) as gatepost:
+        with Gatepost(place, config_for(place, servers=[address], scan=False, loops=1, downstream=keys)) as gatepost:
             for _ in range(3):
-                with gatepost.smtp() as client:
-                    client.sendmail("a@example.org", ["b@example.org"], "Subject: x\r\n\r\nhello\r\n")
-        return server.opened
+                with gatepost.wire() as wire:
+                    self.assertEqual(wire.reply()[0], 220)
+                    for line, code in (*lines, (b"QUIT", 221)):
+                        self.assertEqual(wire.say(line)[0], code, line)
+                    self.assertEqual(wire.reply()[0], 0)
 
     def test_what_auto_has_come_to_decides(self):
+        lines = ((b"EHLO client.example", 250), (b"MAIL FROM:<a@example.org>", 250), (b"RCPT TO:<b@example.org>", 250),
+                 (b"DATA", 354), (b"Subject: x\r\n\r\nhello\r\n.", 250))
         for keys, count in (({}, 1), ({"identity": "none"}, 1), ({"identity": "xforward"}, 1), ({"reuse": False}, 3)):
             with self.subTest(keys), Downstream() as downstream:
-                self.assertEqual(self.connections(downstream, **keys), count)
+                self.sessions(downstream.address, keys, lines)
+                self.assertEqual(downstream.opened, count)
 
     def test_whoever_was_introduced_shares_with_nobody(self):
-        for keys in ({}, {"identity": "xclient"}):
-            with self.subTest(keys), Downstream(offers=(b"XCLIENT NAME ADDR",)) as downstream:
-                self.assertEqual(self.connections(downstream, **keys), 3)
+        lines = ((b"EHLO client.example", 250), (b"MAIL FROM:<a@example.org>", 250), (b"RSET", 250))
+        for identity in ("auto", "xclient", "proxy-v1", "proxy-v2"):
+            with self.subTest(identity):
+                server = Server(None, identity, "none")
+                self.addCleanup(server.listener.close)
+                self.sessions(server.address, {"identity": identity}, lines)
+                self.assertEqual(len(server.connections), 3)
 
 
 def add_cases():

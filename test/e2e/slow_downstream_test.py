@@ -82,7 +82,7 @@ class SlowDownstream(unittest.TestCase):
         timeout = f"{round(TIMEOUT * 1000)}ms"
         self.gatepost = self.enterContext(Gatepost(place, config_for(
             place, servers=[self.dribbler.address], scan=False, limits={"relay_wait": timeout},
-            downstream={"greeting_timeout": timeout, "reply_timeout": timeout})))
+            downstream={"greeting_timeout": timeout, "reply_timeout": timeout, "identity": "none"})))
 
     def talk(self, wire):
         """(stage, code, text, seconds) of the first reply that is negative, or of the last one."""

@@ -38,6 +38,7 @@ class FakeScanner final : public judge::ScanClient {
   // The report of the scan that waits, or of the next one.
   void report(scanner::Report report);
   void stay_silent() { planned_.emplace_back(std::nullopt); }     // the next scan waits for report()
+  void forget_plans() { planned_.clear(); }                       // of scans that will not come
   const std::vector<std::string>& seen() const { return seen_; }  // content of each scan, without the prefix
   std::size_t open_jobs() const { return jobs_.size(); }
   unsigned overdue_calls() const { return overdue_; }

@@ -213,9 +213,9 @@ TEST_CASE("identity: what belongs together") {
   const std::string from = R"(,"proxy_from":["192.0.2.0/24"])";
   CHECK(outcome(with_listeners(listener(on + from))) == Lines{"ok"});
   CHECK(outcome(with_listeners(listener(R"(,"proxy_header":"off")" + from))) ==
-        Lines{"f:2:97: /listeners/0/proxy_from: needs proxy_header: without it nobody sends a PROXY header"});
+        Lines{"f:2:105: /listeners/0/proxy_from: needs proxy_header: without it nobody sends a PROXY header"});
   CHECK(outcome(with_listeners(listener(on))) ==
-        Lines{"f:2:76: /listeners/0/proxy_header: needs proxy_from, the addresses of the proxies in front: nobody else "
+        Lines{"f:2:86: /listeners/0/proxy_header: needs proxy_from, the addresses of the proxies in front: nobody else "
               "may say who the client is"});
   const std::string server = R"("servers":["127.0.0.1:26"])";
   struct Case {
@@ -230,7 +230,7 @@ TEST_CASE("identity: what belongs together") {
            Case{server + R"(,"tell_tls":true)", "tell_tls: needs \"identity\": \"proxy-v2\""},
            Case{server + R"(,"tell_tls":true,"identity":"proxy-v1")", "tell_tls: needs \"identity\": \"proxy-v2\""},
            Case{server + "," + many, "relay_probe_recipients: has 4 mailboxes"},
-           Case{server + R"(,"relay_probe_recipients":[])", "relay_probe_recipients: has 0 mailboxes"},
+           Case{server + R"(,"relay_probe_recipients":[])", "relay_probe_recipients: must not be empty"},
        }) {
     CAPTURE(c.downstream);
     const Lines lines = outcome(with_listeners(listener(), c.downstream));

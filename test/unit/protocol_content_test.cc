@@ -242,7 +242,7 @@ TEST_CASE("the size of a header section") {
       {"\r\n", 0, 0},
       {"a: b\r\n\r\nc: d\r\n", 1, 6},
       {"a: b\r\n c\r\n\td\r\ne:\r\n", 2, 18},
-      {"a :b\r\nc\t :\r\n", 2, 13},
+      {"a :b\r\nc\t :\r\n", 2, 12},
       {"a: b\r\nno field\r\nc: d\r\n", 1, 6},
       {"From anna Mon\r\na: b\r\n", 0, 0},
       {" a: b\r\n", 0, 0},
@@ -262,5 +262,3 @@ TEST_CASE("the size of a header section") {
     }
   }
 }
-
-}  // namespace
