@@ -19,8 +19,7 @@ void check_listener(const Listener& listener, const std::string& pointer, Proble
 
 void check_downstream(const Downstream& downstream, const std::string& pointer, Problems& problems) {
   if (problems.failed(pointer)) return;
-  const bool told_by_us =
-      downstream.identity != Identity::automatic && downstream.identity != Identity::none;
+  const bool told_by_us = downstream.identity != Identity::automatic && downstream.identity != Identity::none;
   if (downstream.path && told_by_us)
     problems.error(pointer + "/identity", "belongs to a downstream with servers: a maildir is told nothing");
   if (downstream.tell_tls && downstream.identity != Identity::proxy_v2)

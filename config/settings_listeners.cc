@@ -107,9 +107,7 @@ Section listener_settings() {
       {
           key<&L::name>("name", needed(as(entry_name)), "Name of the listener in logs and metrics."),
           key<&L::protocol>("protocol", {}, "What clients speak."),
-          key<&L::address>("address", needed(),
-                           "Address to listen on; port 0 takes any free port. A UNIX socket is open to "
-                           "every account that may reach it, and replaced if nobody listens there."),
+          key<&L::address>("address", needed(), "Address to listen on; port 0 takes any free port."),
           key<&L::downstream>("downstream", needed(), "Name of the downstream that gets the mail."),
       },
       {listener_tls_settings()});

@@ -1,9 +1,9 @@
 // Who may begin a session (T:F6, features C6): looked at before any work is done for a client, by all loops together.
 //
 // Sessions are counted in total, per listener and per client network; connections per client network and minute, the
-// refused ones among them, from the first of the minute on. A client network is what client_prefix_v4 and client_prefix_v6
-// say; all peers of a UNIX socket are one. A listener behind a PROXY header counts no network before the header has told
-// whose connection it is: recount().
+// refused ones among them, from the first of the minute on. A client network is what client_prefix_v4 and
+// client_prefix_v6 say; all peers of a UNIX socket are one. A listener behind a PROXY header counts no network before
+// the header has told whose connection it is: recount().
 #pragma once
 
 #include <sys/socket.h>

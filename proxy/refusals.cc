@@ -2,11 +2,16 @@
 
 std::string_view to_string(Refusal reason) {
   switch (reason) {
-    case Refusal::memory: return "limits.memory";
-    case Refusal::sessions: return "limits.max_sessions";
-    case Refusal::listener_sessions: return "max_sessions";
-    case Refusal::client_sessions: return "max_client_sessions";
-    case Refusal::client_connections: return "max_client_connections";
+    case Refusal::memory:
+      return "limits.memory";
+    case Refusal::sessions:
+      return "limits.max_sessions";
+    case Refusal::listener_sessions:
+      return "max_sessions";
+    case Refusal::client_sessions:
+      return "max_client_sessions";
+    case Refusal::client_connections:
+      return "max_client_connections";
   }
   return "";
 }
@@ -47,8 +52,8 @@ std::vector<RefusedClients> Refusals::due(io::TimePoint now) {
     } else if (count.untold == 0) {
       each = known_.erase(each);
     } else {
-      lines.push_back({std::get<Refusal>(key), std::get<std::size_t>(key), std::get<Network>(key),
-                       std::exchange(count.untold, 0)});
+      lines.push_back(
+          {std::get<Refusal>(key), std::get<std::size_t>(key), std::get<Network>(key), std::exchange(count.untold, 0)});
       count.told = now;
       ++each;
     }

@@ -10,9 +10,9 @@
 namespace admin {
 
 struct Probed {
-  std::string text;  // lines for people
-  std::string json;  // an array of objects
-  bool relays = false;       // clients of some listener could relay through one of the servers
+  std::string text;     // lines for people
+  std::string json;     // an array of objects
+  bool relays = false;  // clients of some listener could relay through one of the servers
   bool unreached = false;
 };
 // Blocks, for as long as the servers take.

@@ -1,9 +1,9 @@
 // Which deliveries were accepted of messages that their client has to send again, because other recipients were not
 // (dialogue.md D6). A key stands for one message to one recipient; what it is made of is the session's affair.
 //
-// One file of records, all of one size, each with a checksum: a record is there whole or not at all, and what a crash has
-// torn is skipped without losing its neighbours. remember() and forget() append and fsync; when most records are dead, the
-// living ones are written to a new file that takes the place of the old one. The index is in memory.
+// One file of records, all of one size, each with a checksum: a record is there whole or not at all, and what a crash
+// has torn is skipped without losing its neighbours. remember() and forget() append and fsync; when most records are
+// dead, the living ones are written to a new file that takes the place of the old one. The index is in memory.
 #pragma once
 
 #include <array>
@@ -50,9 +50,9 @@ class Journal {
 
   std::string path_;
   std::size_t most_;
-  scanner::OwnedFd file_;  // none: load before use
-  bool suspect_ = false;   // an append failed: the file is to be written anew
-  std::uint64_t records_ = 0;  // in the file, dead ones too
+  scanner::OwnedFd file_;                         // none: load before use
+  bool suspect_ = false;                          // an append failed: the file is to be written anew
+  std::uint64_t records_ = 0;                     // in the file, dead ones too
   std::map<Key, std::int64_t> known_;             // -> when
   std::deque<std::pair<std::int64_t, Key>> age_;  // oldest first; may hold keys that are forgotten
   std::string notice_;

@@ -15,7 +15,8 @@ constexpr unsigned reads_per_turn = 16;  // of at most 64 KiB
 constexpr io::Duration rate_grace = std::chrono::seconds(30);
 
 protocol::Reply reply_for(io::SpoolError error) {
-  if (error == io::SpoolError::full) return reply::make(452, "4.3.1", "Insufficient system storage, please try again later");
+  if (error == io::SpoolError::full)
+    return reply::make(452, "4.3.1", "Insufficient system storage, please try again later");
   return reply::make(451, "4.3.0", "Mail system failure, please try again later");
 }
 
@@ -47,7 +48,9 @@ ContentIntake::ContentIntake(Transaction& mail, const Services& services, const 
   mail_.spool.emplace(*services.spool);
 }
 
-void ContentIntake::begin(const protocol::BdatCommand& chunk) { std::get<protocol::ChunkReader>(decoder_).begin(chunk); }
+void ContentIntake::begin(const protocol::BdatCommand& chunk) {
+  std::get<protocol::ChunkReader>(decoder_).begin(chunk);
+}
 
 bool ContentIntake::decode_to(std::string_view& bytes, std::string& out) {
   return std::visit([&](auto& decoder) { return decoder.feed(bytes, out); }, decoder_);
@@ -58,7 +61,8 @@ bool ContentIntake::is_whole() const {
 }
 
 const protocol::ContentCounts& ContentIntake::counts() const {
-  return std::visit([](const auto& decoder) -> const auto& { return decoder.counts(); }, decoder_);
+  return std::visit(
+      [](const auto& decoder) -> const auto& { return decoder.counts(); }, decoder_);
 }
 
 bool ContentIntake::decode(std::string_view& bytes) {
@@ -85,7 +89,8 @@ void ContentIntake::filter(bool whole) {
 
 void ContentIntake::store(bool whole) {
   if (size_limit_ != 0 && mail_.counts.octets > size_limit_)
-    return refuse(reply::make(552, "5.3.4", "Message too big, the limit is " + std::to_string(size_limit_) + " octets"));
+    return refuse(
+        reply::make(552, "5.3.4", "Message too big, the limit is " + std::to_string(size_limit_) + " octets"));
   const auto stored = whole ? mail_.spool->finish() : mail_.spool->commit();
   if (!stored) refuse(reply_for(stored.error()));
 }
@@ -99,8 +104,8 @@ void ContentIntake::refuse(protocol::Reply reply) {
 
 void ContentIntake::refuse_by_header() {
   if (listener_.max_header != 0 && meter_.octets() > listener_.max_header)
-    return refuse(reply::make(552, "5.3.4", "Header section too big, the limit is " +
-                                                std::to_string(listener_.max_header) + " octets"));
+    return refuse(reply::make(
+        552, "5.3.4", "Header section too big, the limit is " + std::to_string(listener_.max_header) + " octets"));
   if (listener_.max_header_fields != 0 && meter_.fields() > listener_.max_header_fields)
     return refuse(reply::make(554, "5.6.0", "Too many header fields"));
   if (filter_.received_fields() >= listener_.max_received)
@@ -133,8 +138,8 @@ Task<ContentEnd> receive_content(Intake& intake, io::TimePoint begin, const conf
     const io::TimePoint now = scope.now();
     const io::TimePoint until = std::min(idle_until, begin + listener.data_timeout);
     const double seconds = std::chrono::duration<double>(now - begin).count();
-    const bool dribbles = now - begin > rate_grace &&
-                          static_cast<double>(intake.octets_seen()) < seconds * static_cast<double>(listener.min_data_rate);
+    const bool dribbles = now - begin > rate_grace && static_cast<double>(intake.octets_seen()) <
+                                                          seconds * static_cast<double>(listener.min_data_rate);
     if (now >= until || dribbles) co_return ContentEnd::too_slow;
     if (status == io::IoStatus::ok) {
       // A client that sends faster than we read would keep the loop to itself.

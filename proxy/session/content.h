@@ -1,5 +1,5 @@
-// The content of DATA or BDAT on its way into the spool: decoded, filtered, limited, hashed. Content that will be refused is
-// still read to its true end (T:A8, T:B5), so that the client hears why and the next command is one.
+// The content of DATA or BDAT on its way into the spool: decoded, filtered, limited, hashed. Content that will be
+// refused is still read to its true end (T:A8, T:B5), so that the client hears why and the next command is one.
 #pragma once
 
 #include <variant>

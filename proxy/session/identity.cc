@@ -70,24 +70,36 @@ std::string source_of(const Server& server) {
 
 std::string_view to_string(Channel channel) {
   switch (channel) {
-    case Channel::undecided: return "auto";
-    case Channel::none: return "none";
-    case Channel::xforward: return "xforward";
-    case Channel::xclient: return "xclient";
-    case Channel::proxy_v1: return "proxy-v1";
-    case Channel::proxy_v2: return "proxy-v2";
+    case Channel::undecided:
+      return "auto";
+    case Channel::none:
+      return "none";
+    case Channel::xforward:
+      return "xforward";
+    case Channel::xclient:
+      return "xclient";
+    case Channel::proxy_v1:
+      return "proxy-v1";
+    case Channel::proxy_v2:
+      return "proxy-v2";
   }
   return "none";
 }
 
 Channel channel_of(config::Identity identity) {
   switch (identity) {
-    case config::Identity::automatic: return Channel::undecided;
-    case config::Identity::proxy_v2: return Channel::proxy_v2;
-    case config::Identity::proxy_v1: return Channel::proxy_v1;
-    case config::Identity::xclient: return Channel::xclient;
-    case config::Identity::xforward: return Channel::xforward;
-    case config::Identity::none: return Channel::none;
+    case config::Identity::automatic:
+      return Channel::undecided;
+    case config::Identity::proxy_v2:
+      return Channel::proxy_v2;
+    case config::Identity::proxy_v1:
+      return Channel::proxy_v1;
+    case config::Identity::xclient:
+      return Channel::xclient;
+    case config::Identity::xforward:
+      return Channel::xforward;
+    case config::Identity::none:
+      return Channel::none;
   }
   return Channel::none;
 }

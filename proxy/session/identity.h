@@ -53,11 +53,11 @@ struct Server {
 };
 
 struct Standing {
-  bool reached = false;   // otherwise nothing is known but `evidence`
+  bool reached = false;  // otherwise nothing is known but `evidence`
   Channel channel = Channel::none;
-  bool relays = false;    // for everybody, or nothing proves that it does not
-  std::string evidence;   // of that
-  std::string banner;     // its mark
+  bool relays = false;             // for everybody, or nothing proves that it does not
+  std::string evidence;            // of that
+  std::string banner;              // its mark
   protocol::Capabilities offered;  // to us
 };
 // Asks the server, by as many connections as it takes; `recipients`: with the relay probe.

@@ -73,11 +73,14 @@ Task<> ask_recipients(SmtpDownstream& leg, const config::Downstream& settings, P
 
 Proof proof_of(const Reply& answered) {
   if (answered.positive()) return Proof::relays;
-  if (!answered.permanent()) return Proof::none;
-  if (answered.enhanced() && answered.enhanced()->subject == 7) return Proof::refuses;
+  const bool policy = answered.enhanced() && answered.enhanced()->subject == 7;
+  const bool names_relay = protocol::upper(to_text(answered)).find("RELAY") != std::string::npos;
+  // Postfix's own default (defer_unauth_destination): 454 4.7.1 Relay access denied. Another 4yz says nothing.
+  if (!answered.permanent()) return policy && names_relay && answered.code() != 421 ? Proof::refuses : Proof::none;
+  if (policy) return Proof::refuses;
   const int code = answered.code();
-  if (code != 550 && code != 551 && code != 553 && code != 554) return Proof::none;
-  return protocol::upper(to_text(answered)).find("RELAY") != std::string::npos ? Proof::refuses : Proof::none;
+  const bool refusal = code == 550 || code == 551 || code == 553 || code == 554;
+  return refusal && names_relay ? Proof::refuses : Proof::none;
 }
 
 Proof joined(Proof a, Proof b) {

@@ -10,16 +10,17 @@ namespace session {
 
 enum class Proof { none, refuses, relays };
 // Of one reply to RCPT. Refuses: a permanent refusal that says relaying or policy (5.7.x; or 550, 551, 553, 554 with a
-// text that names relay). Relays: 2yz. Anything else proves nothing.
+// text that names relay), or 4.7.x with such a text: the default of Postfix defers. Relays: 2yz. Anything else proves
+// nothing.
 Proof proof_of(const protocol::Reply& answered);
 // Of several: one 2yz is a relay, else one proving refusal is enough.
 Proof joined(Proof a, Proof b);
 
 struct ProbeOrder {
-  Channel as = Channel::none;   // none, or a PROXY header for 192.0.2.1
-  bool recipients = true;       // ask them, unless XCLIENT is offered and `stop_at_xclient`
+  Channel as = Channel::none;  // none, or a PROXY header for 192.0.2.1
+  bool recipients = true;      // ask them, unless XCLIENT is offered and `stop_at_xclient`
   bool stop_at_xclient = false;
-  io::Duration patience{};      // for connection, TLS and banner
+  io::Duration patience{};  // for connection, TLS and banner
 };
 
 struct ProbeReport {

@@ -1,6 +1,6 @@
-// Content towards an SMTP downstream that offers CHUNKING (RFC 3030): one BDAT, the last, that holds everything. The same
-// promises as with DATA (smtp_delivery.cc): as long as its last octets have not been handed to the kernel the server has
-// half a chunk, and by a reset no message.
+// Content towards an SMTP downstream that offers CHUNKING (RFC 3030): one BDAT, the last, that holds everything. The
+// same promises as with DATA (smtp_delivery.cc): as long as its last octets have not been handed to the kernel the
+// server has half a chunk, and by a reset no message.
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,8 +26,8 @@ std::string start_of(const Parcel& parcel) {
 
 }  // namespace
 
-// Binary content has no other way. A server that withholds CHUNKING by config is not spoken to in it either. With LMTP a
-// BDAT that is refused has one reply and one that is taken has many: not where DATA can do it.
+// Binary content has no other way. A server that withholds CHUNKING by config is not spoken to in it either. With LMTP
+// a BDAT that is refused has one reply and one that is taken has many: not where DATA can do it.
 bool SmtpDownstream::goes_by_bdat(const protocol::Envelope& envelope) const {
   if (envelope.mail.parameters.body == protocol::Body::binary_mime) return true;
   const bool withheld = std::ranges::find(listener_.withhold, "CHUNKING") != listener_.withhold.end();

@@ -72,7 +72,8 @@ Task<> SmtpSession::on_bdat(std::string_view argument) {
   Transaction& mail = *transaction_;
   if (chunk->size == 0 && !chunk->last) ++junk_;
   chunks_->begin(*chunk);
-  const ContentEnd end = co_await receive_content(*chunks_, mail.times.data_begin, listener_, *client_, *downstream_, scope_);
+  const ContentEnd end =
+      co_await receive_content(*chunks_, mail.times.data_begin, listener_, *client_, *downstream_, scope_);
   if (chunk->last || end != ContentEnd::complete) {
     co_await end_content(mail, end);
     co_return;

@@ -59,7 +59,7 @@ class SmtpDownstream final : public Downstream {
   bool is_lmtp() const { return settings_.protocol == config::Protocol::lmtp; }
   bool may_share() const;                 // connections to and from other sessions (D4)
   bool may_go_on_with(const IdleConnection& idle);
-  io::Task<protocol::Reply> connect_anew();
+  io::Task<protocol::Reply> connect_anew(bool plain_if_allowed = false);
   io::Task<protocol::Reply> begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until);
   io::Task<protocol::Reply> read_banner(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> exchange(std::string command, io::TimePoint until);

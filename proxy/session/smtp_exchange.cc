@@ -1,5 +1,5 @@
-// Commands to the downstream that stand by themselves: inquiries, and the lines of an AUTH exchange. What they leave behind
-// belongs to this client: the connection serves nobody else (dialogue.md D4).
+// Commands to the downstream that stand by themselves: inquiries, and the lines of an AUTH exchange. What they leave
+// behind belongs to this client: the connection serves nobody else (dialogue.md D4).
 #include "proxy/session/smtp_downstream.h"
 
 namespace session {

@@ -146,7 +146,9 @@ Task<bool> SmtpDownstream::introduce() {
     if (!stream_) {
       const std::optional<Server> which = server();
       const bool heard = which && services_.identities != nullptr && services_.identities->may_complain(*which);
-      if (heard) complain("clients of downstream " + settings_.name + " are turned away with 421: " + address_ + ' ' + lost_why_);
+      if (heard)
+        complain("clients of downstream " + settings_.name + " are turned away with 421: " + address_ + ' ' +
+                 lost_why_);
       co_return false;
     }
   }

@@ -1,6 +1,6 @@
 // An SMTP client in front of an LMTP downstream: one reply for all recipients, of whom each had its own. Those that
-// accepted the message while others could not are written down before the client is told to come again, and left out when
-// it does, so that nobody gets it twice (dialogue.md D6, T:B14).
+// accepted the message while others could not are written down before the client is told to come again, and left out
+// when it does, so that nobody gets it twice (dialogue.md D6, T:B14).
 #include <algorithm>
 
 #include "proxy/session/journal.h"

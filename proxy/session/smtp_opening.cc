@@ -61,10 +61,11 @@ Task<Reply> SmtpDownstream::open() {
   co_return Reply(220, std::nullopt, services_.config->hostname);
 }
 
-Task<Reply> SmtpDownstream::connect_anew() {
+Task<Reply> SmtpDownstream::connect_anew(bool plain_if_allowed) {
   const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
-  const auto context = services_.tls ? services_.tls->downstream(settings_.name) : nullptr;
   const bool may_fall_back = settings_.tls.mode == config::DownstreamTlsMode::opportunistic;
+  const bool plain = plain_if_allowed && may_fall_back;
+  const auto context = services_.tls && !plain ? services_.tls->downstream(settings_.name) : nullptr;
   Reply banner = co_await begin(context, until);
   if (!stream_ && tls_failed_ && may_fall_back) {
     note_fall_back();
@@ -217,9 +218,12 @@ Task<Reply> SmtpDownstream::greet() {
   Reply answered = co_await answer();
   if (answered.code() == 503 && greeted_for_us_ && stream_) {
     // It takes one EHLO only (OpenSMTPD does), and had ours. What that told is known: a new connection needs none.
+    const Reply refused = std::move(answered);
+    const bool in_vain = !tls_;  // our EHLO asked for STARTTLS, and it has none
     lose("takes no second EHLO");
-    answered = co_await connect_anew();
-    if (!answered.positive() || greeted_for_us_) co_return answered;
+    answered = co_await connect_anew(in_vain);
+    if (!answered.positive()) co_return answered;
+    if (greeted_for_us_) co_return refused;
     ask(command);
     answered = co_await answer();
   }

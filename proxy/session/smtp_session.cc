@@ -82,6 +82,8 @@ Task<> SmtpSession::story() {
     co_await settle();
     const bool told = co_await deliver_replies();
     if (!told) break;
+    // Chunks of one octet, without end: others on this loop have their turn in between.
+    if (client_->has_line()) co_await io::Yield(scope_);
   }
 }
 

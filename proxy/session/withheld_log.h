@@ -1,4 +1,5 @@
-// Which keywords of which server are withheld from clients has been logged already: one line per listener, server and set.
+// Which keywords of which server are withheld from clients has been logged already: one line per listener, server and
+// set.
 #pragma once
 
 #include <cstddef>

@@ -33,8 +33,8 @@ struct UnixListening {
   scanner::OwnedFd socket;  // non-blocking; mode 0666: whoever may pass through the directory may connect
   SocketFile file;
 };
-// A socket file that nobody listens behind any more is replaced. The error is the end of a sentence: "Address already in
-// use: another program listens there".
+// A socket file that nobody listens behind any more is replaced. The error is the end of a sentence: "Address already
+// in use: another program listens there".
 std::expected<UnixListening, std::string> listen_on_unix(const config::Endpoint& endpoint, int backlog);
 
 }  // namespace supervisor

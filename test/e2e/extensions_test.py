@@ -6,7 +6,8 @@ import re
 import smtplib
 import unittest
 
-from common import PATIENCE, Gatepost, Place, config_for
+from common import PATIENCE, Gatepost, Place, config_for, wait_until
+from peers import Downstream
 from postfix_server import Postfix, available, without_trace_fields
 
 CONTENT = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: test\r\nMessage-ID: <%s@client.example>\r\n\r\n"
@@ -97,6 +98,50 @@ class Extensions(unittest.TestCase):
             self.assertEqual(wire.reply(), (220, b"220 mta.example ESMTP Postfix"))
         with gatepost.smtp() as client:
             self.assertEqual(client.vrfy("someone@example.org"), vrfy)
+
+
+class ConnectionsOfOneClient(unittest.TestCase):
+    """What a client leaves on a downstream connection is for nobody else (dialogue.md D4; T:B10)."""
+    SECRET = b"AGFubmEAc2VjcmV0"  # NUL anna NUL secret
+
+    def serve(self, **listener):
+        place = Place()
+        self.addCleanup(place.remove)
+        self.downstream = self.enterContext(Downstream(keywords=(b"AUTH PLAIN",)))
+        config = config_for(place, [self.downstream.address], scan=False, loops=1, downstream={"identity": "none"},
+                            listener=listener)
+        return self.enterContext(Gatepost(place, config))
+
+    def session(self, gatepost, *commands):
+        with gatepost.wire() as wire:
+            wire.to_data()
+            wire.send(b"Subject: x\r\n\r\n.\r\n")
+            codes = [wire.reply()[0], *(wire.say(command)[0] for command in commands)]
+            wire.say(b"QUIT")
+        wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+        return codes
+
+    def test_shared_without_these(self):
+        gatepost = self.serve()
+        self.session(gatepost)
+        self.session(gatepost)
+        self.assertEqual(self.downstream.opened, 1)
+
+    def test_auth(self):
+        gatepost = self.serve()
+        self.assertEqual(self.session(gatepost, b"AUTH PLAIN " + self.SECRET), [250, 235])
+        self.session(gatepost)
+        self.assertEqual(self.downstream.opened, 2)
+        gatepost.signal(15)
+        _, log = gatepost.wait()
+        self.assertNotIn(self.SECRET.decode(), log)
+        self.assertNotIn("secret", log)
+
+    def test_vrfy(self):
+        gatepost = self.serve(forward_commands=["VRFY"])
+        self.assertEqual(self.session(gatepost, b"VRFY someone"), [250, 250])
+        self.session(gatepost)
+        self.assertEqual(self.downstream.opened, 2)
 
 
 if __name__ == "__main__":

@@ -65,11 +65,12 @@ class Downstream:
 
     `on_data` is called with each message before its reply and may wait, raise ConnectionAbortedError (the connection is
     dropped without a reply) or return a reply of its own. `tls`, an ssl.SSLContext, offers STARTTLS; `starttls` is what
-    it answers (220: it means it).
+    it answers (220: it means it). `keywords` are offered besides; any AUTH succeeds.
     """
 
-    def __init__(self, on_data=None, at=("127.0.0.1", 0), tls=None, starttls=b"220 2.0.0 Ready"):
+    def __init__(self, on_data=None, at=("127.0.0.1", 0), tls=None, starttls=b"220 2.0.0 Ready", keywords=()):
         self.tls, self.starttls = tls, starttls
+        self.keywords = b"".join(b"250-" + keyword + b"\r\n" for keyword in keywords)
         self.secured = 0  # connections with TLS
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
@@ -138,7 +139,7 @@ class Downstream:
             if verb == b"EHLO":
                 self.greetings.append(line.strip())
                 offer = b"250-STARTTLS\r\n" if self.tls and not isinstance(connection, ssl.SSLSocket) else b""
-                answer(b"250-next.example\r\n" + offer + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+                answer(b"250-next.example\r\n" + offer + self.keywords + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
                        b"250-DSN\r\n250 ENHANCEDSTATUSCODES")
             elif verb == b"STAR":
                 answer(self.starttls)
@@ -147,6 +148,8 @@ class Downstream:
                     connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
                     self.secured += 1
                     return self._dialogue(connection, stack)
+            elif verb == b"AUTH":
+                answer(b"235 2.7.0 Ok")
             elif verb == b"QUIT":
                 answer(b"221 2.0.0 Bye")
                 return

@@ -88,7 +88,8 @@ class Stage:
                 continue
             for tls in (False, True) if configurable("certificates") else (False,):
                 name = self._name(server.name, "", tls)
-                downstreams[name] = {"protocol": server.protocol, "servers": [f"127.0.0.1:{self.inner[server.name].port}"]}
+                downstreams[name] = {"protocol": server.protocol, "servers": [f"127.0.0.1:{self.inner[server.name].port}"],
+                                     "reuse": False}  # the taps compare one connection with one session
                 if tls:
                     downstreams[name]["tls"] = {"mode": "opportunistic"}
                 for protocol in filter(configurable, ("smtp", "lmtp")):

@@ -50,7 +50,8 @@ class Mailing {
     say("MAIL FROM:<anna@example.com>\r\nRCPT TO:<bert@example.net>\r\n");
     if (way_in_ == Way::data) say("DATA\r\n");
     if (const std::string told = say(""); !told.empty()) return "told twice: " + told;
-    const std::string answer = way_in_ == Way::data ? say_in_pieces(playbook::as_sent(message)) : say_in_chunks(message);
+    const std::string answer =
+        way_in_ == Way::data ? say_in_pieces(playbook::as_sent(message)) : say_in_chunks(message);
     const bool bare = expected.bare_lf + expected.bare_cr != 0;
     const bool refused_ends = bare && world_.listener().line_ends == config::LineEnds::refuse;
     const bool refused_nul = expected.nul != 0 && world_.listener().nul == config::Nul::refuse;
@@ -63,7 +64,8 @@ class Mailing {
     if (mta_.delivered().size() != before + 1) return "not delivered once";
     if (mta_.delivered().back().chunked != (way_out_ == Way::bdat)) return "went by the other way";
     const bool identical = !bare && (!world_.scans || !kind_.our_field);
-    if (identical && mta_.delivered().back().wire != on_the_wire(with_line_end(message))) return "the bytes are not the same";
+    if (identical && mta_.delivered().back().wire != on_the_wire(with_line_end(message)))
+      return "the bytes are not the same";
     return compare(expected);
   }
   std::string end() {

@@ -58,7 +58,8 @@ class FakeKeeper final : public judge::KeeperClient {
 
   void answer(keeper::Answer::Status status);  // of the job that waits, or of the next one; without: kept
   void stay_silent() { planned_.emplace_back(std::nullopt); }
-  // "lookup anna@example.net", "deliver from <a@b> to <c@d>,<e@f>", "recall 2", "remember 1", "forget 1"; taken in order.
+  // "lookup anna@example.net", "deliver from <a@b> to <c@d>,<e@f>", "recall 2", "remember 1", "forget 1"; taken in
+  // order.
   std::deque<std::string> asked;
   std::string content;       // of the last deliver
   std::string extra_fields;  // of the last deliver

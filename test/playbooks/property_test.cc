@@ -49,7 +49,10 @@ struct Model {
   // The last one of a transaction that stands is taken apart: its reply is the downstream's.
   std::string take_chunk(playbook::ChunkSize chunk, int code) {
     const bool in_transaction = !envelope.mail.empty();
-    const int refusal = !greeted || !chunking ? 502 : !in_transaction || failed ? 503 : envelope.recipients.empty() ? 554 : 0;
+    const int refusal = !greeted || !chunking         ? 502
+                        : !in_transaction || failed   ? 503
+                        : envelope.recipients.empty() ? 554
+                                                      : 0;
     if (refusal != 0) {
       failed = failed || in_transaction;
       return code == refusal ? "" : "a chunk was to be refused with " + std::to_string(refusal);

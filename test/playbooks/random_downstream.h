@@ -42,7 +42,7 @@ class RandomDownstream {
     bool over = false;
     bool in_content = false;
     std::optional<std::size_t> chunk;  // octets of a BDAT that is being read
-    bool refused_reset = false;  // a MAIL may be on its way behind that RSET
+    bool refused_reset = false;        // a MAIL may be on its way behind that RSET
     BelievedEnvelope envelope;
   };
   bool play_one(std::size_t number);

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <deque>
 #include <optional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -88,3 +88,23 @@ TEST_CASE("no recipient, or a lookup of two, is refused") {
   two.kind = Request::Kind::lookup;
   CHECK_FALSE(keeper::decode_request(encode(two)));
 }
+
+TEST_CASE("journal: keys and nothing else, whole, and no more than fit") {
+  for (const auto kind : {Request::Kind::recall, Request::Kind::remember, Request::Kind::forget}) {
+    Request request;
+    request.kind = kind;
+    CHECK_FALSE(keeper::decode_request(encode(request)));
+    request.keys.assign(keeper::key_octets, 'k');
+    CHECK(keeper::decode_request(encode(request)) == request);
+    request.keys += 'k';
+    CHECK_FALSE(keeper::decode_request(encode(request)));
+    request.keys.assign((keeper::max_keys + 1) * keeper::key_octets, 'k');
+    CHECK_FALSE(keeper::decode_request(encode(request)));
+    request.keys.assign(keeper::key_octets, 'k');
+    request.recipients = {{"b", "example.org", "b@example.org"}};
+    CHECK_FALSE(keeper::decode_request(encode(request)));
+  }
+  Request mail = delivery();
+  mail.keys.assign(keeper::key_octets, 'k');
+  CHECK_FALSE(keeper::decode_request(encode(mail)));
+}

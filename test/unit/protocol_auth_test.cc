@@ -142,14 +142,14 @@ TEST_CASE("the user's name in the first response") {
     std::string name;
   };
   const Case cases[] = {
-      {"PLAIN", "AGFubmEAc2VjcmV0", "anna"},                  // NUL anna NUL secret
-      {"PLAIN", "Ym9zcwBhbm5hAHNlY3JldA==", "anna"},          // boss NUL anna NUL secret
-      {"PLAIN", "AGFubmEA", "anna"},                          // an empty password
-      {"PLAIN", "AGFubmE=", ""},                              // no password at all: malformed
-      {"PLAIN", "YW5uYQ==", ""},                              // no NUL
+      {"PLAIN", "AGFubmEAc2VjcmV0", "anna"},          // NUL anna NUL secret
+      {"PLAIN", "Ym9zcwBhbm5hAHNlY3JldA==", "anna"},  // boss NUL anna NUL secret
+      {"PLAIN", "AGFubmEA", "anna"},                  // an empty password
+      {"PLAIN", "AGFubmE=", ""},                      // no password at all: malformed
+      {"PLAIN", "YW5uYQ==", ""},                      // no NUL
       {"PLAIN", "", ""},
       {"PLAIN", "AGFu*mEAc2VjcmV0", ""},
-      {"PLAIN", "AGFubmEAc2Vjc", "anna"},                     // cut behind the name
+      {"PLAIN", "AGFubmEAc2Vjc", "anna"},  // cut behind the name
       {"LOGIN", "YW5uYQ==", "anna"},
       {"LOGIN", "", ""},
       {"CRAM-MD5", "YW5uYQ==", ""},

@@ -187,7 +187,8 @@ TEST_CASE("admission: loops at the same time never admit one too many, and all s
   CHECK(most <= 10);
   CHECK(most > 0);
   CHECK(admission.networks() == 0);
-  for (int i = 0; i < 6; ++i) door.seats.push_back(std::move(admission.admit(0, client("192.0.2.1").get(), {}).value()));
+  for (int i = 0; i < 6; ++i)
+    door.seats.push_back(std::move(admission.admit(0, client("192.0.2.1").get(), {}).value()));
   CHECK_FALSE(admission.admit(0, client("192.0.2.1").get(), {}));
   door.seats.clear();
 }

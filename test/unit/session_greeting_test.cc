@@ -10,7 +10,8 @@ using protocol::Reply;
 using Lines = std::vector<std::string>;
 
 TEST_CASE("our EHLO reply in the server's shape") {
-  const Lines servers{"mta at your service", "size 5000", "AUTH PLAIN GSSAPI", "X-OWN", "AUTH=PLAIN", "8bitMIME", "SIZE"};
+  const Lines servers{
+      "mta at your service", "size 5000", "AUTH PLAIN GSSAPI", "X-OWN", "AUTH=PLAIN", "8bitMIME", "SIZE"};
   protocol::Capabilities offered;
   offered.size = offered.eight_bit_mime = offered.starttls = true;
   offered.auth = {"PLAIN"};
@@ -20,7 +21,8 @@ TEST_CASE("our EHLO reply in the server's shape") {
   offered.size_limit = 100;
   const Lines smaller{"mta at your service", "SIZE 100", "AUTH PLAIN", "8bitMIME", "STARTTLS"};
   CHECK(session::disguised(Reply(250, std::nullopt, servers), offered) == Reply(250, std::nullopt, smaller));
-  CHECK(session::disguised(Reply(250, std::nullopt, "mta"), protocol::Capabilities()) == Reply(250, std::nullopt, "mta"));
+  CHECK(session::disguised(Reply(250, std::nullopt, "mta"), protocol::Capabilities()) ==
+        Reply(250, std::nullopt, "mta"));
 }
 
 TEST_CASE("withheld keywords are told once for each listener, server and set") {

@@ -36,13 +36,15 @@ TEST_CASE("what proves that a server does not relay") {
   for (const Case& c : {
            Case{250, "2.1.5", "Ok", Proof::relays},
            Case{251, "", "User not local; will forward", Proof::relays},
-           Case{554, "5.7.1", "<relay-probe@example.net>: Relay access denied", Proof::refuses},   // Postfix
-           Case{550, "", "relay not permitted", Proof::refuses},                                   // Exim
-           Case{550, "5.7.1", "<relay-probe@example.net>... Relaying denied", Proof::refuses},     // Sendmail
+           Case{554, "5.7.1", "<relay-probe@example.net>: Relay access denied", Proof::refuses},  // Postfix
+           Case{550, "", "relay not permitted", Proof::refuses},                                  // Exim
+           Case{550, "5.7.1", "<relay-probe@example.net>... Relaying denied", Proof::refuses},    // Sendmail
            Case{550, "5.7.25", "no PTR", Proof::refuses},
            Case{551, "", "we do not RELAY", Proof::refuses},
            Case{553, "5.1.8", "Sorry, that domain is not in my list of relays", Proof::refuses},
-           Case{454, "4.7.1", "Relay access denied", Proof::none},  // for now only
+           Case{454, "4.7.1", "Relay access denied", Proof::refuses},  // the default of Postfix
+           Case{454, "4.7.1", "Greylisted", Proof::none},
+           Case{454, "", "Relay access denied", Proof::none},
            Case{450, "4.1.2", "Domain not found", Proof::none},
            Case{550, "5.1.2", "Domain not found", Proof::none},
            Case{501, "", "relay: domain literals not allowed", Proof::none},
@@ -82,7 +84,9 @@ TEST_CASE("which listener is exempt") {
 }
 
 TEST_CASE("a banner has a mark that stays from day to day") {
-  const auto mark = [](const char* text) { return session::mark_of_banner(Reply(220, std::nullopt, std::string(text))); };
+  const auto mark = [](const char* text) {
+    return session::mark_of_banner(Reply(220, std::nullopt, std::string(text)));
+  };
   CHECK(mark("mx.test ESMTP Exim 4.96 Mon, 23 Nov 2026 20:00:01 +0000") ==
         mark("mx.test ESMTP Exim 4.96 Tue, 24 Nov 2026 07:13:59 +0000"));
   CHECK(mark("mx.test ESMTP Sendmail 8.17.1; Sun, 1 Dec 2026 00:00:00 GMT") ==
@@ -208,7 +212,7 @@ TEST_CASE("what was told takes the place of what the socket said") {
   CHECK(facts.told);
   CHECK_FALSE(facts.loopback);  // AUTH in plain text is not for it
   CHECK(facts.address == "[2001:db8::9]:25");
-  CHECK(facts.login.empty());   // it was another client's
+  CHECK(facts.login.empty());  // it was another client's
   told = protocol::ClientIdentity();
   told.addr = Attribute(Attribute::State::unavailable);
   introduce(facts, told);
