@@ -63,9 +63,8 @@ DOWNSTREAMS = {  # name -> server, keys of the downstream
 }
 BEHIND_HAPROXY = {"plain": {}, "tls": {}}
 TOLD = ("auto-xclient", "xclient-xclient", "auto-haproxy", "proxy-v1-haproxy", "proxy-v2-haproxy")
-SOURCE_LOST = ("auto-careful", "xforward-xforward", "accepting-deferring")
-TURNED_AWAY = ("auto-trusting", "none-trusting", "accepting-trusting", "xclient-trusting", "xforward-trusting",
-               "auto-deferring")
+SOURCE_LOST = ("auto-careful", "xforward-xforward", "auto-deferring", "accepting-deferring")
+TURNED_AWAY = ("auto-trusting", "none-trusting", "accepting-trusting", "xclient-trusting", "xforward-trusting")
 NOT_UNDERSTOOD = ("proxy-v1-trusting", "proxy-v2-trusting")
 
 
