@@ -17,8 +17,8 @@ FAILED = (451, b"4.3.0")
 SPOOL_FAULTS = [("openat", "EIO", FAILED), ("openat", "EDQUOT", FULL), ("openat", "ENOSPC", FULL), ("openat", "ENFILE", FAILED),
                 ("openat", "EMFILE", FAILED), ("writev", "EIO", FAILED), ("writev", "EDQUOT", FULL), ("writev", "EFBIG", FULL)]
 KEEPER_FAULTS = [(call, error, FULL if error in ("EDQUOT", "ENOSPC") else FAILED)
-                 for call in ("write", "fsync", "renameat2") for error in ("EIO", "EDQUOT")] + [
-    ("openat", "ENFILE", FAILED), ("openat", "EDQUOT", FULL), ("pread64", "EIO", FAILED), ("write", "ENOSPC", FULL)]
+                 for call in ("writev", "fsync", "renameat2") for error in ("EIO", "EDQUOT")] + [
+    ("openat", "ENFILE", FAILED), ("openat", "EDQUOT", FULL), ("pread64", "EIO", FAILED), ("writev", "ENOSPC", FULL)]
 
 
 @unittest.skipUnless(IS_ROOT and shutil.which("strace"), "needs root and strace")
@@ -56,7 +56,7 @@ class DiskFaults(unittest.TestCase):
 
     def test_spool(self):
         downstream = self.enterContext(Downstream())
-        self.start(servers=[downstream.address])
+        self.start(servers=[downstream.address], downstream={"reuse": False})
         for number, (call, error, wanted) in enumerate(SPOOL_FAULTS, 1):
             with self.subTest(call=call, error=error):
                 with self.fault(self.proxy, call, error) as traced:
@@ -69,7 +69,7 @@ class DiskFaults(unittest.TestCase):
 
     def test_spool_in_the_middle_of_a_message(self):
         downstream = self.enterContext(Downstream())
-        self.start(servers=[downstream.address])
+        self.start(servers=[downstream.address], downstream={"reuse": False})
         for error, wanted in (("EIO", FAILED), ("EDQUOT", FULL)):
             with self.subTest(error=error), self.fault(self.proxy, "writev", error, when="2+") as traced:
                 self.assertEqual(self.send(LARGE), wanted)
@@ -126,7 +126,7 @@ class DiskFaults(unittest.TestCase):
     def test_no_descriptor_for_a_connection(self):
         """ENFILE of the whole system: the client is told, the listener goes on."""
         downstream = self.enterContext(Downstream())
-        self.start(servers=[downstream.address])
+        self.start(servers=[downstream.address], downstream={"reuse": False})
         with self.fault(self.proxy, "socket", "ENFILE"), self.gatepost.wire() as wire:
             code, text = wire.reply()
             self.assertEqual((code, text[4:9]), (421, b"4.4.1"))
