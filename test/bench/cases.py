@@ -46,10 +46,10 @@ def cpu_per_message(stage, sink, proxy, messages, *arguments):
     return (measure.cpu_ns(proxy.pid) - before) / 1e3 / messages
 
 
-def proxies(stage, sink, scanning=False):
+def proxies(stage, sink, scanning=False, downstream=None):
     found = {"HAProxy": stage.haproxy(sink)}
     if stage.options.gatepost:
-        found["gatepost"] = stage.gatepost(sink, scanning)
+        found["gatepost"] = stage.gatepost(sink, scanning, downstream)
     return found
 
 
@@ -58,10 +58,10 @@ def stop_all(stage, sink, found):
         stage.stop(child)
 
 
-def relay_cpu(name, what, bar, full, *arguments, per=1.0, unit="µs"):
+def relay_cpu(name, what, bar, full, *arguments, per=1.0, unit="µs", downstream=None):
     def case(stage):
         sink = stage.sink()
-        found = proxies(stage, sink)
+        found = proxies(stage, sink, downstream=downstream)
         spent = {proxy: [] for proxy in found}
         for number in range(stage.options.rounds):
             for proxy, child in found.items():
@@ -187,7 +187,9 @@ def latencies(stage):
 
 
 CASES = {
-    "cpu2k": relay_cpu("cpu2k", "CPU per 2 KB message, one connection each / HAProxy", 1.3, 20000),
+    "cpu2k": relay_cpu("cpu2k", "CPU per 2 KB message, one connection each, on both legs / HAProxy", 1.3, 20000,
+                       downstream={"reuse": False}),
+    "pooled": relay_cpu("pooled", "CPU per 2 KB message, one connection each, downstream's reused / HAProxy", 0.7, 20000),
     "reused": relay_cpu("reused", "CPU per 2 KB message, connections reused / HAProxy", 1.3, 20000, "--reuse"),
     "scan2k": scan_cpu("scan2k", "CPU per 2 KB message, scanning / (HAProxy + bare scan)", 1.25, 4000, "2K"),
     "scan100k": scan_cpu("scan100k", "CPU per 100 KB message, scanning / (HAProxy + bare scan)", 1.25, 400, "100K"),

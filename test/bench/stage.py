@@ -162,14 +162,14 @@ class Stage:
         self.wait_for(child, 20)
         return child
 
-    def gatepost(self, sink, scanning):
+    def gatepost(self, sink, scanning, downstream=None):
         port = free_port()
         own = tempfile.mkdtemp(prefix="gatepost-", dir=self.directory)
         os.chmod(own, 0o755)
         config = {
             "hostname": "gatepost.example", "loops": self.options.loops, "state_directory": own + "/state",
             "listeners": [{"name": "bench", "protocol": "smtp", "address": f"127.0.0.1:{port}", "downstream": "sink"}],
-            "downstreams": {"sink": {"protocol": "smtp", "servers": [f"127.0.0.1:{sink.port}"]}},
+            "downstreams": {"sink": {"protocol": "smtp", "servers": [f"127.0.0.1:{sink.port}"], **(downstream or {})}},
             "spool": {"directory": own + "/spool"}, "log": {"to": "stderr"},
         }
         owners = {"state": None, "spool": None}

@@ -35,6 +35,7 @@ _libc = ctypes.CDLL(None)
 
 def die_with_parent():
     _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored by whatever a shell starts in the background
 
 
 def wait_until(condition, what, seconds=PATIENCE):
