@@ -31,11 +31,11 @@ def builds(full):
     clang = {"CXX": "clang++-19", "CC": "clang-19"}
     return [
         Build("build", "g++ -O2", ["--buildtype=release"], {}, True),
-        Build("build-asan", "g++ -O0, ASan and UBSan", ["-Doptimization=0", "-Ddebug=true", *SANITIZE],
+        Build("build-asan", "g++ -O0, ASan and UBSan", ["-Doptimization=0", "-Ddebug=true", "-Dcpp_args=-g1", *SANITIZE],
               SANITIZED, full),
         Build("build-clang", "clang 19, ASan and UBSan" + ("" if full else ", codecs"),
               # clang's check of virtual tables opens a pipe, and so mistakes "no descriptors left" for a bad pointer.
-              ["-Doptimization=1", "-Ddebug=true", *SANITIZE, "-Dcpp_args=-fno-sanitize=vptr", "-Dcodecs_only=" + ("false" if full else "true")],
+              ["-Doptimization=1", "-Ddebug=true", *SANITIZE, "-Dcpp_args=-g1 -fno-sanitize=vptr", "-Dcodecs_only=" + ("false" if full else "true")],
               {**clang, **SANITIZED}, full),
     ]
 
@@ -52,13 +52,21 @@ def run_quietly(command, environment):
     return done.returncode == 0
 
 
+def targets_of(build):
+    """Everything, or what the compiled suites run: without end-to-end tests nobody starts the programs themselves."""
+    if build.e2e:
+        return []
+    listed = subprocess.run(["meson", "introspect", "--tests", build.directory], cwd=ROOT, capture_output=True, check=True)
+    return sorted({os.path.relpath(test["cmd"][0], os.path.join(ROOT, build.directory)) for test in json.loads(listed.stdout)})
+
+
 def compile_build(build):
     """Meson's own words only when something is wrong; ninja's every fiftieth step."""
     fresh = not os.path.exists(os.path.join(ROOT, build.directory, "build.ninja"))
     setup = ["meson", "setup", build.directory, *build.setup]
     if not run_quietly(setup if fresh else [*setup, "--reconfigure"], build.environment):
         return False
-    ninja = subprocess.Popen(["ninja", "-C", build.directory, f"-j{CORES}"], cwd=ROOT, stdin=subprocess.DEVNULL,
+    ninja = subprocess.Popen(["ninja", "-C", build.directory, f"-j{CORES}", *targets_of(build)], cwd=ROOT, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     output = []
     for line in ninja.stdout:
@@ -140,9 +148,11 @@ def seed_cases(_, said, seconds):
 
 
 def run_suites(suites):
-    """In parallel, as many as there are cores; failures are shown at once."""
+    """In parallel; failures are shown at once. Servers and clients wait for each other most of the time, so that more of
+    these fit than there are cores."""
     cases = []
-    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+    waiting = any(suite.kind == "unittest" for suite in suites)
+    with concurrent.futures.ThreadPoolExecutor(CORES * 2 if waiting else CORES) as pool:
         for future in concurrent.futures.as_completed([pool.submit(run_suite, suite) for suite in suites]):
             suite, ran, said = future.result()
             cases += ran
