@@ -97,7 +97,8 @@ def scan_cpu(name, what, bar, full, size):
 
 
 def started(stage, sink, proxy):
-    return stage.haproxy(sink) if proxy == "HAProxy" else stage.gatepost(sink, scanning=False)
+    # A connection that waits in the pool would be somebody's leg already.
+    return stage.haproxy(sink) if proxy == "HAProxy" else stage.gatepost(sink, scanning=False, downstream={"reuse": False})
 
 
 def idle(stage):
