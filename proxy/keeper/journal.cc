@@ -22,6 +22,7 @@ constexpr std::size_t record_octets = 48;
 constexpr std::size_t key_at = 8, sum_at = 40;
 constexpr std::string_view file_mark = "gatepost journal 1\n";  // filled up with NUL to the size of a record
 constexpr std::uint64_t least_to_compact = 1024;                // records
+constexpr std::int64_t clock_slack = 3600;                      // seconds
 
 void put(std::uint64_t value, char* at) {
   for (int i = 0; i < 8; ++i) at[i] = static_cast<char>(value >> (8 * i) & 0xFFU);
@@ -148,7 +149,9 @@ std::expected<bool, std::string> Journal::knows(std::string_view key, std::int64
   if (auto done = ready(now); !done) return std::unexpected(std::move(done.error()));
   Key wanted;
   std::memcpy(wanted.data(), key.data(), wanted.size());
-  return known_.contains(wanted);
+  const auto found = known_.find(wanted);
+  // A clock that was set back must not keep a message from its recipient: what lies ahead does not count.
+  return found != known_.end() && now - found->second < kept_seconds && found->second <= now + clock_slack;
 }
 
 std::expected<void, std::string> Journal::remember(std::string_view keys, std::int64_t now) {

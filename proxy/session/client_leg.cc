@@ -18,17 +18,11 @@ void ClientLeg::take_input() {
       return;
     }
     lines_.append(std::string_view(space.data, got.count));
-    unread_ += got.count;
-    // Without a complete line the buffer holds less than one, or skips one that is too long: that is never full (T:A7).
-    if (!lines_.has_line()) unread_ = 0;
   }
 }
 
 std::optional<protocol::Line> ClientLeg::next_line() {
-  auto line = lines_.next();
-  if (lines_.empty()) unread_ = 0;
-  else if (line) unread_ -= std::min(unread_, line->text.size() + 1);
-  return line;
+  return lines_.next();
 }
 
 bool ClientLeg::quit_waits() const {
@@ -57,12 +51,9 @@ io::IoStatus ClientLeg::read_content(std::string_view& bytes) {
 void ClientLeg::give_back(std::string_view rest) {
   if (lent_ == 0) {
     lines_.append(rest);
-    unread_ += rest.size();
     return;
   }
-  const std::size_t taken = lent_ - rest.size();
-  lines_.skip(taken);
-  unread_ -= std::min(unread_, taken);
+  lines_.skip(lent_ - rest.size());
   lent_ = 0;
 }
 

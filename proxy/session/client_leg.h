@@ -24,7 +24,7 @@ class ClientLeg {
   void take_input();
   bool gone() const { return end_ != io::IoStatus::ok; }  // FIN or RST has been seen
   bool reset() const { return end_ == io::IoStatus::reset; }
-  bool full() const { return unread_ >= most_unread; }     // take_input() leaves the rest to the kernel
+  bool full() const { return lines_.unread().size() >= most_unread; }     // take_input() leaves the rest to the kernel
 
   bool has_line() const { return lines_.has_line(); }
   bool has_unread() const { return !lines_.empty(); }
@@ -59,7 +59,6 @@ class ClientLeg {
   config::HalfClose half_close_;
   protocol::LineBuffer lines_;
   std::string out_;
-  std::size_t unread_ = 0;
   std::size_t lent_ = 0;  // octets of lines_ that read_content() has shown
   io::IoStatus end_ = io::IoStatus::ok;
   bool torn_ = false;  // a flush was stopped or failed in the middle

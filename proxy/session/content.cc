@@ -124,6 +124,8 @@ Task<ContentEnd> receive_content(Intake& intake, io::TimePoint begin, const conf
   std::string_view bytes;
   if (intake.take(bytes)) co_return ContentEnd::complete;  // a chunk of no octets
   unsigned reads = 0;
+  const io::TimePoint started = scope.now();
+  const std::uint64_t before = intake.octets_seen();
   io::TimePoint idle_until = scope.now() + listener.data_idle_timeout;
   while (true) {
     const io::IoStatus status = client.read_content(bytes);
@@ -137,9 +139,10 @@ Task<ContentEnd> receive_content(Intake& intake, io::TimePoint begin, const conf
     }
     const io::TimePoint now = scope.now();
     const io::TimePoint until = std::min(idle_until, begin + listener.data_timeout);
-    const double seconds = std::chrono::duration<double>(now - begin).count();
-    const bool dribbles = now - begin > rate_grace && static_cast<double>(intake.octets_seen()) <
-                                                          seconds * static_cast<double>(listener.min_data_rate);
+    // Of this piece: the time between two chunks is the client's to take (command_timeout).
+    const double seconds = std::chrono::duration<double>(now - started).count();
+    const bool dribbles = now - started > rate_grace && static_cast<double>(intake.octets_seen() - before) <
+                                                            seconds * static_cast<double>(listener.min_data_rate);
     if (now >= until || dribbles) co_return ContentEnd::too_slow;
     if (status == io::IoStatus::ok) {
       // A client that sends faster than we read would keep the loop to itself.

@@ -97,10 +97,10 @@ std::size_t certain_octets(std::string_view so_far) {
 
 void introduce(ClientFacts& client, const protocol::ProxyHeader& header) {
   if (header.local) return;  // the peer's own check of our health
+  client.loopback = false;   // somebody stands behind the peer, told or not
   client.front = std::make_shared<const protocol::ProxyHeader>(header);
   if (!header.source || !header.destination) return;
   client.told = true;
-  client.loopback = false;
   client.ip = to_text(header.source->ip);
   client.port = header.source->port;
   client.destination_ip = to_text(header.destination->ip);
@@ -112,7 +112,8 @@ void introduce(ClientFacts& client, const protocol::ClientIdentity& told) {
   client.told = true;
   if (told.addr.state != Attribute::State::absent) {
     client.loopback = false;
-    client.port = 0;  // it was that of another address
+    client.front.reset();  // what was told of another one
+    client.port = 0;
     client.name.clear();
     client.login.clear();
   }

@@ -60,7 +60,7 @@ Task<> ask_recipients(SmtpDownstream& leg, const config::Downstream& settings, P
   report.evidence = "MAIL FROM:<>: " + to_text(mail);
   for (const protocol::RcptCommand& recipient : recipients) {
     const Reply answered = co_await leg.answer();
-    const Proof proof = mail.positive() ? proof_of(answered) : Proof::none;
+    const Proof proof = mail.positive() ? proof_of(answered, format(recipient.forward_path)) : Proof::none;
     const Proof both = joined(report.proof, proof);
     if (mail.positive() && (both != report.proof || both == Proof::none))
       report.evidence = format(recipient) + ": " + to_text(answered);
@@ -71,10 +71,16 @@ Task<> ask_recipients(SmtpDownstream& leg, const config::Downstream& settings, P
 
 }  // namespace
 
-Proof proof_of(const Reply& answered) {
+Proof proof_of(const Reply& answered, std::string_view mailbox) {
   if (answered.positive()) return Proof::relays;
   const bool policy = answered.enhanced() && answered.enhanced()->subject == 7;
-  const bool names_relay = protocol::upper(to_text(answered)).find("RELAY") != std::string::npos;
+  // A server that quotes the mailbox says nothing of relaying by that, whatever the mailbox is called.
+  std::string text = protocol::upper(to_text(answered));
+  const std::string whole = protocol::upper(mailbox);
+  for (const std::string& own : {whole, whole.substr(0, whole.find('@'))})
+    for (std::size_t at = text.find(own); !own.empty() && at != std::string::npos; at = text.find(own))
+      text.erase(at, own.size());
+  const bool names_relay = text.find("RELAY") != std::string::npos;
   // Postfix's own default (defer_unauth_destination): 454 4.7.1 Relay access denied. Another 4yz says nothing.
   if (!answered.permanent()) return policy && names_relay && answered.code() != 421 ? Proof::refuses : Proof::none;
   if (policy) return Proof::refuses;

@@ -9,10 +9,10 @@
 namespace session {
 
 enum class Proof { none, refuses, relays };
-// Of one reply to RCPT. Refuses: a permanent refusal that says relaying or policy (5.7.x; or 550, 551, 553, 554 with a
-// text that names relay), or 4.7.x with such a text: the default of Postfix defers. Relays: 2yz. Anything else proves
-// nothing.
-Proof proof_of(const protocol::Reply& answered);
+// Of one reply to RCPT of that mailbox. Refuses: a permanent refusal that says relaying or policy (5.7.x; or 550, 551,
+// 553, 554 with a text that names relay), or 4.7.x with such a text: the default of Postfix defers. Relays: 2yz.
+// Anything else proves nothing.
+Proof proof_of(const protocol::Reply& answered, std::string_view mailbox);
 // Of several: one 2yz is a relay, else one proving refusal is enough.
 Proof joined(Proof a, Proof b);
 

@@ -1,4 +1,6 @@
 // DATA (RFC 5321 4.1.1.4) and BDAT (RFC 3030): the content stops here, and its end is answered once.
+#include <algorithm>
+
 #include "proxy/session/content.h"
 #include "proxy/session/end_of_data.h"
 #include "proxy/session/journal.h"
@@ -108,8 +110,17 @@ void SmtpSession::tell(const Transaction& mail) {
   const bool prdr = mail.envelope.mail.parameters.prdr && !mail.each.empty() && !are_alike(mail.each);
   if (closing || (!is_lmtp() && !prdr)) return say(*mail.reply);
   if (prdr) client_->queue(Reply(353, std::nullopt, "One reply per recipient follows"), false);
-  for (std::size_t i = 0; i < mail.envelope.recipients.size(); ++i) say(mail.each.empty() ? *mail.reply : mail.each[i]);
-  if (prdr) say(reply::make(250, "2.0.0", "Ok, as each recipient's reply says"));
+  for (std::size_t i = 0; i < mail.envelope.recipients.size(); ++i) {
+    Reply one = mail.each.empty() ? *mail.reply : mail.each[i];
+    if (one.code() == 421) {  // in the middle it would be taken for the end, and those behind it for not delivered
+      one = reply::make(451, "4.3.2", "The mail server behind ends the session, please try again");
+      ending_ = true;
+    }
+    say(one);
+  }
+  if (!prdr) return;
+  const bool any = std::ranges::any_of(mail.each, &Reply::positive);
+  say(any ? reply::make(250, "2.0.0", "Ok, as each recipient's reply says") : *mail.reply);
 }
 
 Task<> SmtpSession::end_content(Transaction& mail, ContentEnd end) {

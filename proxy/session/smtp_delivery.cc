@@ -48,6 +48,8 @@ Task<std::optional<Reply>> SmtpDownstream::make_ready() {
 }
 
 Task<std::optional<Reply>> SmtpDownstream::ask_data() {
+  unproven_ = false;
+  sent_.clear();
   ask("DATA");
   for_us_.clear();  // its reply is read below
   const bool sent = co_await send_asked();
@@ -231,6 +233,7 @@ Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel) {
   for (std::size_t i = 0; i < parcel.envelope.recipients.size(); ++i) {
     std::optional<Reply> answered = co_await await_final(until);
     if (!answered) delivery.unknown = true;
+    else if (!answered->positive()) ++life_.negative_replies;
     delivery.each.push_back(answered ? std::move(*answered) : lost_after_dot());
   }
   clean_ = !delivery.unknown;

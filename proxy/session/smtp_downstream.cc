@@ -25,7 +25,7 @@ void SmtpDownstream::ask(std::string command, bool for_us) {
 
 Task<bool> SmtpDownstream::send_asked() {
   // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
-  const std::size_t count = capabilities_.pipelining ? asked_.size() : 1;
+  const std::size_t count = std::min<std::size_t>(asked_.size(), capabilities_.pipelining ? asked_.size() : 1);
   std::string group;
   for (std::size_t i = 0; i < count; ++i) {
     group += asked_.front();
@@ -194,13 +194,22 @@ bool SmtpDownstream::carries_all() const {
          (!dsn || capabilities_.dsn) && carries_binary();
 }
 
+namespace {
+
+bool lacks_some(const protocol::Capabilities& now, const protocol::Capabilities& told) {
+  return (told.eight_bit_mime && !now.eight_bit_mime) || (told.smtputf8 && !now.smtputf8) || (told.dsn && !now.dsn);
+}
+
+}  // namespace
+
 Task<bool> SmtpDownstream::revive() {
   // Nothing of a message has gone downstream yet, so a new connection loses nothing (D3); but it would be nobody's, and
   // the next line of an exchange no answer to anything.
   if (authenticated_ || in_exchange_) co_return false;
   std::deque<std::string> asked = std::exchange(asked_, {});
   std::deque<bool> for_us = std::exchange(for_us_, {});
-  const Reply banner = co_await open();
+  const protocol::Capabilities told = capabilities_;
+  const Reply banner = co_await connect_anew();  // never one that others have used: it would have to be replaced, too
   if (banner.positive() && greeting_) {
     co_await introduce();
   } else if (banner.positive() && !hello_name_.empty()) {
@@ -209,7 +218,11 @@ Task<bool> SmtpDownstream::revive() {
   }
   lacks_binary_ = stream_ && !carries_binary();
   if (stream_ && !carries_all()) lose("no longer offers what this message needs");
+  // The client has read of keywords that may be in use by now.
+  if (stream_ && accepted_ == nullptr && !asked.empty() && lacks_some(capabilities_, told))
+    lose("no longer offers what the client was told");
   if (stream_ && accepted_ != nullptr) co_await replay();
+  if (stream_ && !asked.empty()) clean_ = false;
   asked_ = std::move(asked);
   for_us_ = std::move(for_us);
   co_return static_cast<bool>(stream_);

@@ -65,7 +65,12 @@ Task<Reply> SmtpDownstream::connect_anew(bool plain_if_allowed) {
   const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
   const bool may_fall_back = settings_.tls.mode == config::DownstreamTlsMode::opportunistic;
   const bool plain = plain_if_allowed && may_fall_back;
+  const bool needed = settings_.tls.mode != config::DownstreamTlsMode::none && !may_fall_back;
   const auto context = services_.tls && !plain ? services_.tls->downstream(settings_.name) : nullptr;
+  if (needed && !context) {
+    lost_why_ = "TLS is required, and there is no certificate store to begin it with";
+    co_return not_safe();
+  }
   Reply banner = co_await begin(context, until);
   if (!stream_ && tls_failed_ && may_fall_back) {
     note_fall_back();
@@ -216,17 +221,21 @@ Task<Reply> SmtpDownstream::greet() {
   const std::string command = std::string(to_string(verb)) + " " + hello_name_;
   ask(command);
   Reply answered = co_await answer();
-  if (answered.code() == 503 && greeted_for_us_ && stream_) {
-    // It takes one EHLO only (OpenSMTPD does), and had ours. What that told is known: a new connection needs none.
+  if (answered.code() == 503 && stream_ && !authenticated_) {
+    // It takes one EHLO only (OpenSMTPD does), and had ours, or that of the session before. What ours told is known: a
+    // new connection needs none.
     const Reply refused = std::move(answered);
-    const bool in_vain = !tls_;  // our EHLO asked for STARTTLS, and it has none
+    const bool in_vain = greeted_for_us_ && !tls_;  // our EHLO asked for STARTTLS, and it has none
     lose("takes no second EHLO");
     answered = co_await connect_anew(in_vain);
     if (!answered.positive()) co_return answered;
     if (greeted_for_us_) co_return refused;
+    const bool introduced_again = co_await introduce();
+    if (!introduced_again) co_return refuse_client(lost_why_);
     ask(command);
     answered = co_await answer();
   }
+  if (!answered.positive()) life_.tainted = true;
   if (answered.positive())
     capabilities_ = verb == Verb::helo ? protocol::Capabilities() : parse_capabilities(answered);
   Reply judged = co_await judge_hello(std::move(answered));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "protocol/characters.h"
+
 namespace session {
 
 using io::Task;
@@ -20,10 +22,11 @@ constexpr std::size_t most_queued = 16384;  // octets of replies
 constexpr io::Duration error_delay = std::chrono::seconds(1);
 
 Reply odd_line(const protocol::Line& line) {
-  return reply::make(500, "5.5.2", line.too_long  ? "Line too long"
-                                   : line.nul     ? "A command cannot hold NUL octets"
-                                   : line.bare_lf ? "A command must end in CRLF, not in LF alone"
-                                                  : "A command cannot hold a lone CR");
+  return reply::make(500, "5.5.2",
+                     line.too_long  ? "Line too long"
+                     : line.nul     ? "A command cannot hold NUL octets"
+                     : line.bare_lf ? "A command must end in CRLF, not in LF alone"
+                                    : "A command cannot hold a lone CR");
 }
 // MAILMAX of RFC 9422.
 Reply enough_messages() { return reply::make(421, "4.7.0", "Too many messages in one session, please reconnect"); }
@@ -58,7 +61,7 @@ Task<> SmtpSession::run() {
   if (stopped || !failure.empty()) interrupted(stopped, failure);
   if (transaction_) end_transaction(end_when_cut());
   client_->flush_now();
-  co_await leave(stopped);
+  co_await leave(stopped || !failure.empty());  // a connection that broke off somewhere is nobody's
 }
 
 Task<> SmtpSession::leave(bool stopped) {
@@ -133,7 +136,8 @@ Task<bool> SmtpSession::await_line() {
       if (transaction_ || client_->reset()) note(admin::Level::info, "lost_connection");
       co_return false;
     }
-    if (downstream_->broken()) end_with(reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing"));
+    if (downstream_->broken())
+      end_with(reply::make(421, "4.3.0", "The mail server behind does not follow the protocol, closing"));
     else if (scope_.draining() && !transaction_) end_with(shutting_down());
     else if (now >= until) end_with(reply::make(421, "4.4.2", "Timeout, closing the connection"));
     if (ending_) {
@@ -162,14 +166,27 @@ std::optional<Reply> SmtpSession::refuse(const protocol::Command& command, std::
 }
 
 Task<> SmtpSession::obey(const protocol::Line& line) {
-  if (line.too_long || line.nul || line.bare_lf || line.bare_cr) co_return own(odd_line(line));
+  if (line.too_long || line.nul || line.bare_lf || line.bare_cr) {
+    const bool chunk = protocol::upper(line.text.substr(0, 4)) == "BDAT";
+    if (!chunk) co_return own(odd_line(line));
+    co_await say_goodbye(odd_line(line));  // the octets behind it must not be taken for commands (T:B5)
+    co_return;
+  }
   const protocol::Command command = protocol::parse_command(line.text);
   if (command.verb == Verb::forbidden) {
     note(admin::Level::warning, "not_smtp", line.text);
     co_await say_goodbye(reply::make(221, "2.7.0", "This is a mail server"));
     co_return;
   }
-  if (std::optional<Reply> refusal = refuse(command, line.text.size())) co_return own(std::move(*refusal));
+  if (std::optional<Reply> refusal = refuse(command, line.text.size())) {
+    if (command.verb != Verb::bdat) co_return own(std::move(*refusal));
+    co_await say_goodbye(std::move(*refusal));
+    co_return;
+  }
+  co_await perform(command);
+}
+
+Task<> SmtpSession::perform(const protocol::Command& command) {
   switch (command.verb) {
     case Verb::ehlo:
     case Verb::helo:
@@ -264,7 +281,8 @@ void SmtpSession::end_with(const Reply& reply) {
 Task<bool> SmtpSession::deliver_replies() {
   const bool new_errors = errors_ > errors_told_;
   errors_told_ = errors_;
-  if (new_errors && errors_ > listener_.max_errors / 2 && !ending_) co_await io::Wait(scope_, scope_.now() + error_delay);
+  if (new_errors && errors_ > listener_.max_errors / 2 && !ending_)
+    co_await io::Wait(scope_, scope_.now() + error_delay);
   const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
   co_return told;
 }
@@ -288,8 +306,7 @@ void SmtpSession::interrupted(bool stopped, std::string_view what) {
   if (!stopped) note(admin::Level::error, "session_failed", what);
   const bool in_data = transaction_ && transaction_->times.final_dot != io::TimePoint{};
   if (in_data && transaction_->reply) return;  // it is known, and on its way: a second one would follow it
-  Reply farewell = stopped ? shutting_down()
-                           : reply::make(421, "4.3.0", "Mail system failure, please try again later");
+  Reply farewell = stopped ? shutting_down() : reply::make(421, "4.3.0", "Mail system failure, please try again later");
   if (in_data && transaction_->slot.is_open())
     farewell = reply::make(451, "4.4.2", "The mail server behind did not confirm the message, please try again");
   if (in_data) transaction_->reply = farewell;
@@ -308,8 +325,7 @@ protocol::Circumstances SmtpSession::circumstances() const {
   circumstances.lmtp = is_lmtp();
   circumstances.tls = facts_.tls.has_value();
   circumstances.authenticated = facts_.authenticated;
-  circumstances.binary =
-      transaction_ && transaction_->envelope.mail.parameters.body == protocol::Body::binary_mime;
+  circumstances.binary = transaction_ && transaction_->envelope.mail.parameters.body == protocol::Body::binary_mime;
   return circumstances;
 }
 

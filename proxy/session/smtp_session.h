@@ -47,6 +47,7 @@ class SmtpSession {
   io::Task<bool> await_line();
   std::optional<protocol::Reply> refuse(const protocol::Command& command, std::size_t octets);
   io::Task<> obey(const protocol::Line& line);
+  io::Task<> perform(const protocol::Command& command);
   io::Task<> on_hello(protocol::Verb verb, std::string_view argument);
   void on_mail(std::string_view argument);
   void on_rcpt(std::string_view argument);

@@ -67,6 +67,7 @@ Task<> SmtpSession::on_starttls(const protocol::Command& command) {
   // RFC 3207 4.2: nothing that was said before counts.
   if (transaction_) end_transaction(End::reset);
   facts_.helo.clear();
+  facts_.forwarded.reset();
   facts_.esmtp = false;
   offered_ = protocol::Capabilities();
   greeted_ = false;

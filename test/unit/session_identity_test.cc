@@ -51,9 +51,11 @@ TEST_CASE("what proves that a server does not relay") {
            Case{503, "5.5.1", "need MAIL before relay", Proof::none},
            Case{550, "", "Invalid recipient", Proof::none},
            Case{421, "4.7.0", "relay", Proof::none},
+           Case{550, "5.1.1", "<relay-probe@example.net>: User unknown", Proof::none},
+           Case{450, "4.7.1", "<Relay-Probe@example.net>: Greylisted", Proof::none},
        }) {
     CAPTURE(c.text);
-    CHECK(session::proof_of(reply::make(c.code, c.enhanced, c.text)) == c.proof);
+    CHECK(session::proof_of(reply::make(c.code, c.enhanced, c.text), "relay-probe@example.net") == c.proof);
   }
   CHECK(session::joined(Proof::refuses, Proof::relays) == Proof::relays);
   CHECK(session::joined(Proof::relays, Proof::refuses) == Proof::relays);
