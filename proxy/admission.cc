@@ -44,7 +44,8 @@ std::expected<Admission::Seat, Refusal> Admission::admit(std::size_t listener, c
   Seat seat(*this, listener);  // gives back what was counted
   if (before >= config_->limits.max_sessions) return std::unexpected(Refusal::sessions);
   if (before_here >= settings.max_sessions) return std::unexpected(Refusal::listener_sessions);
-  if (settings.proxy_header == config::ProxyHeader::off) {
+  // Whoever speaks for others is counted when it is known for whom.
+  if (settings.proxy_header == config::ProxyHeader::off || !contains(settings.proxy_from, peer)) {
     const auto refusal = count_in(seat, network_of(listener, peer), now);
     if (refusal) return std::unexpected(*refusal);
   }

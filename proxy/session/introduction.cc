@@ -73,9 +73,10 @@ const protocol::Capabilities& all_to_tell() {
 
 }  // namespace
 
-Trust trust_in(const config::Listener& listener, std::string_view ip) {
+Trust trust_in(const config::Listener& listener, const ClientFacts& client) {
   Trust trust;
-  const auto parsed = protocol::parse_ip(ip);
+  if (client.front && !client.told) return trust;
+  const auto parsed = protocol::parse_ip(client.ip);
   if (!parsed) return trust;
   const sockaddr_storage storage = socket_address_of(unmapped(*parsed));
   const auto* const address = reinterpret_cast<const sockaddr*>(&storage);
@@ -131,7 +132,7 @@ void introduce(ClientFacts& client, const protocol::ClientIdentity& told) {
 Task<bool> SmtpSession::read_proxy_header() {
   if (listener_.proxy_header == config::ProxyHeader::off) co_return true;
   std::string_view trouble = "this address is not in proxy_from";
-  if (trust_in(listener_, facts_.ip).proxy) trouble = co_await take_proxy_header();
+  if (trust_in(listener_, facts_).proxy) trouble = co_await take_proxy_header();
   if (trouble.empty()) {
     const bool counted = co_await recount();
     co_return counted;
@@ -188,7 +189,7 @@ Task<std::string_view> SmtpSession::take_proxy_header() {
 // XCLIENT and XFORWARD: from peers that are not listed refused whatever the state is; else XCLIENT needs no EHLO before
 // it, in whose reply it would be offered.
 std::optional<Reply> SmtpSession::refuse_to_be_told(Verb verb) {
-  const Trust trust = trust_in(listener_, facts_.ip);
+  const Trust trust = trust_in(listener_, facts_);
   if (verb == Verb::xclient ? trust.xclient : trust.xforward)
     return check_legal(state_, verb, protocol::Circumstances(all_to_tell()));
   note(admin::Level::warning, "identity_refused", to_string(verb));
@@ -227,7 +228,7 @@ Task<> SmtpSession::on_xforward(std::string_view argument) {
 
 // The sender of this message as the mail server in front of us saw it (F:B6).
 void SmtpSession::note_origin(const Transaction& mail) {
-  if (!mail.spool || !trust_in(listener_, facts_.ip).received) return;
+  if (!mail.spool || !trust_in(listener_, facts_).received) return;
   const auto body = protocol::first_received(beginning_of(*mail.spool));
   auto origin = body ? protocol::parse_received_from(*body) : std::nullopt;
   if (origin) facts_.origin = std::make_shared<const protocol::ReceivedFrom>(std::move(*origin));

@@ -20,8 +20,9 @@ struct Trust {
   bool xforward = false;
   bool received = false;
 };
-// `ip` as in ClientFacts; one that is none (unknown, a UNIX socket) is trusted with nothing.
-Trust trust_in(const config::Listener& listener, std::string_view ip);
+// An address that is none (unknown, a UNIX socket) is trusted with nothing.
+// Nothing is believed of a client whom the proxy in front did not name.
+Trust trust_in(const config::Listener& listener, const ClientFacts& client);
 
 // How many octets behind `so_far` belong to the PROXY header for certain: so many may be read and no more, for what
 // follows it is the dialogue, or TLS. At least 1; not asked once the header is whole.

@@ -65,7 +65,7 @@ Capabilities offer(const Services& services, const config::Listener& listener, c
                    const Capabilities& downstream, bool starttls) {
   protocol::Carry carry;
   carry.starttls = starttls;
-  const Trust trust = trust_in(listener, client.ip);
+  const Trust trust = trust_in(listener, client);
   carry.xclient = trust.xclient;
   carry.xforward = trust.xforward;
   carry.chunking = carry.binary_mime = true;

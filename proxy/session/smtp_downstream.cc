@@ -42,7 +42,7 @@ Task<bool> SmtpDownstream::send_asked() {
 Task<Reply> SmtpDownstream::answer() {
   while (true) {
     const bool for_us = !for_us_.empty() && for_us_.front();
-    if (!for_us_.empty()) for_us_.pop_front();
+    if (!for_us_.empty()) for_us_.erase(for_us_.begin());
     Reply answered = co_await answer_next();
     if (!for_us || broken_) co_return answered;
   }
@@ -97,7 +97,7 @@ void SmtpDownstream::mail(const protocol::MailCommand& command) {
 void SmtpDownstream::note(const Reply& answered) {
   if (answered.transient() || answered.permanent()) ++life_.negative_replies;
   if (!unproven_) return;
-  sent_.pop_front();
+  if (!sent_.empty()) sent_.erase(sent_.begin());
   if (!mail_asked_) return;
   unproven_ = false;
   sent_.clear();
@@ -207,7 +207,7 @@ Task<bool> SmtpDownstream::revive() {
   // the next line of an exchange no answer to anything.
   if (authenticated_ || in_exchange_) co_return false;
   std::deque<std::string> asked = std::exchange(asked_, {});
-  std::deque<bool> for_us = std::exchange(for_us_, {});
+  std::vector<bool> for_us = std::exchange(for_us_, {});
   const protocol::Capabilities told = capabilities_;
   const Reply banner = co_await connect_anew();  // never one that others have used: it would have to be replaced, too
   if (banner.positive() && greeting_) {

@@ -134,9 +134,9 @@ class SmtpDownstream final : public Downstream {
   protocol::ReplyParser parser_;
   std::string unread_;  // bytes behind the last reply
   std::deque<std::string> asked_;  // commands that have not been sent yet
-  std::deque<std::string> sent_;   // while unproven_: sent, and not answered
+  std::vector<std::string> sent_;  // while unproven_: sent, and not answered
   std::size_t outstanding_ = 0;    // sent, and answer() has not given the reply yet
-  std::deque<bool> for_us_;        // of each command without a reply: answer() keeps that reply to itself
+  std::vector<bool> for_us_;       // of each command without a reply: answer() keeps that reply to itself
   std::size_t unheeded_ = 0;       // replies that nobody waits for (NOOP, RSET); they come before the outstanding ones
   bool reset_unheeded_ = false;    // the last of them answers RSET
   protocol::Capabilities capabilities_;

@@ -1,6 +1,7 @@
 // The beginning of a downstream connection (dialogue.md D1): connect, TLS, banner, our own EHLO; and its end, where
 // another session may go on with it (D4).
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "proxy/io/tls_contexts.h"
@@ -244,9 +245,8 @@ Task<Reply> SmtpDownstream::greet() {
 
 // A connection that another session had used is closed by its server: nobody needs to notice, nothing was done yet.
 Task<bool> SmtpDownstream::replace_unproven() {
-  std::deque<std::string> again = std::exchange(sent_, {});
-  for (std::string& command : asked_) again.push_back(std::move(command));
-  asked_ = std::move(again);
+  asked_.insert(asked_.begin(), std::make_move_iterator(sent_.begin()), std::make_move_iterator(sent_.end()));
+  sent_.clear();
   outstanding_ = 0;
   unproven_ = false;
   drop();

@@ -127,6 +127,7 @@ TEST_CASE("admission: behind a PROXY header the told client counts, not the peer
   Door door;
   door.listener().max_client_sessions = 1;
   door.listener().proxy_header = config::ProxyHeader::v2;
+  door.listener().proxy_from.push_back(*config::parse_netmask("127.0.0.1"));
   CHECK(door.come("127.0.0.1") == "");
   CHECK(door.come("127.0.0.1") == "");
   Admission::Seat& first = door.seats.front();

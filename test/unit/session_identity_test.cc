@@ -162,19 +162,28 @@ TEST_CASE("XCLIENT never tells a login; XFORWARD tells the client's own client")
   CHECK(session::xforward_of(facts).helo.text == "client.example.com");
 }
 
+session::ClientFacts client_at(std::string ip) {
+  session::ClientFacts client;
+  client.ip = std::move(ip);
+  return client;
+}
+
 TEST_CASE("trust belongs to the address that speaks") {
   config::Listener listener;
   listener.proxy_from.push_back(*config::parse_netmask("192.0.2.0/24"));
   listener.xclient_from.push_back(*config::parse_netmask("2001:db8::/32"));
-  CHECK(session::trust_in(listener, "192.0.2.7").proxy);
-  CHECK(session::trust_in(listener, "::ffff:192.0.2.7").proxy);
-  CHECK_FALSE(session::trust_in(listener, "192.0.2.7").xclient);
-  CHECK(session::trust_in(listener, "2001:db8::9").xclient);
+  CHECK(session::trust_in(listener, client_at("192.0.2.7")).proxy);
+  CHECK(session::trust_in(listener, client_at("::ffff:192.0.2.7")).proxy);
+  CHECK_FALSE(session::trust_in(listener, client_at("192.0.2.7")).xclient);
+  CHECK(session::trust_in(listener, client_at("2001:db8::9")).xclient);
   for (const char* nobody : {"", "unknown", "192.0.3.1", "192.0.2", "localhost"}) {
     CAPTURE(nobody);
-    const session::Trust trust = session::trust_in(listener, nobody);
+    const session::Trust trust = session::trust_in(listener, client_at(nobody));
     CHECK_FALSE((trust.proxy || trust.xclient || trust.xforward || trust.received));
   }
+  session::ClientFacts behind = client_at("2001:db8::9");
+  behind.front = std::make_shared<const protocol::ProxyHeader>();  // that names nobody
+  CHECK_FALSE(session::trust_in(listener, behind).xclient);
 }
 
 TEST_CASE("what may be read of a PROXY header without reading past it") {
