@@ -226,7 +226,7 @@ Task<Reply> SmtpDownstream::greet() {
     // It takes one EHLO only (OpenSMTPD does), and had ours, or that of the session before. What ours told is known: a
     // new connection needs none.
     const Reply refused = std::move(answered);
-    const bool in_vain = greeted_for_us_ && !tls_;  // our EHLO asked for STARTTLS, and it has none
+    const bool in_vain = !tls_;  // where TLS is opportunistic it was not to be had, and to ask again takes an EHLO of ours
     lose("takes no second EHLO");
     answered = co_await connect_anew(in_vain);
     if (!answered.positive()) co_return answered;
