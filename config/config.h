@@ -127,8 +127,8 @@ struct Downstream {
   bool create = false;              // maildir: make a missing mailbox; otherwise 550 5.1.1
   bool accept_source_loss = false;  // it need not prove that it refuses to relay (dialogue.md D5)
   milliseconds connect_timeout{10'000};   // per server
-  milliseconds greeting_timeout{60'000};  // banner and EHLO
-  milliseconds reply_timeout{100'000};    // MAIL, RCPT, RSET, DATA
+  milliseconds greeting_timeout{60'000};  // TLS, banner, our own EHLO
+  milliseconds reply_timeout{100'000};    // the client's EHLO, MAIL, RCPT, RSET, DATA
   Identity identity = Identity::automatic;
   std::vector<std::string> relay_probe_recipients{"relay-probe@[192.0.2.1]", "relay-probe@example.net"};
   bool tell_tls = false;           // PROXY v2 with TLS facts: a new connection after the client's STARTTLS

@@ -73,10 +73,7 @@ bool ContentIntake::decode(std::string_view& bytes) {
   decoded_.clear();
   mail_.counts = counts();
   if (!mail_.refusal) store(whole);
-  if (whole) {
-    mail_.received_fields = filter_.received_fields();
-    if (!mail_.refusal) refuse_by_content();
-  }
+  if (whole && !mail_.refusal) refuse_by_content();
   return end;
 }
 

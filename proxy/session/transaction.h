@@ -36,8 +36,6 @@ struct Transaction {
   protocol::Envelope envelope;  // accepted recipients only
   std::optional<io::Spool> spool;
   protocol::DotDecoder::Counts counts;
-  std::uint64_t received_fields = 0;
-  bool ends_in_header = false;
   std::optional<protocol::Reply> refusal;  // of the content itself: too big, NUL, bare line ends, no space
   std::string trace_field;                 // our Received field, or empty
   bool hidden = false;                     // no other field is added either
