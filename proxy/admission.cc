@@ -97,7 +97,7 @@ Network Admission::network_of(std::size_t listener, const sockaddr* address) con
   Network network = config::octets_of(address);
   const unsigned prefix = prefix_of(config_->listeners[listener], network);
   for (unsigned octet = 0; octet < network.size(); ++octet) {
-    const unsigned kept = std::clamp(static_cast<int>(prefix) - static_cast<int>(octet * 8), 0, 8);
+    const unsigned kept = prefix > octet * 8 ? std::min(prefix - octet * 8, 8U) : 0;
     network[octet] = static_cast<std::uint8_t>(network[octet] & (0xFF00U >> kept));
   }
   return network;

@@ -150,7 +150,7 @@ Lookup parse_answer(std::span<const std::uint8_t> packet, RecordType type, bool 
     if (ns_rr_class(rr) != ns_c_in) continue;
     ttl = std::min(ttl, static_cast<std::uint32_t>(ns_rr_ttl(rr)));
     if (ns_rr_type(rr) != static_cast<std::uint16_t>(type)) continue;  // CNAME, DNAME, RRSIG
-    auto one = record({message, {ns_rr_rdata(rr), ns_rr_rdlen(rr)}}, type);
+    auto one = record({message, {ns_rr_rdata(rr), std::size_t{rr.rdlength}}}, type);
     if (!one) return malformed();
     found.records.push_back(std::move(*one));
     found.name = ns_rr_name(rr);

@@ -48,6 +48,7 @@ void Spool::account() {
 }
 
 std::expected<void, SpoolError> Spool::commit() {
+  if (size_ == 0 && !pending_.empty()) first_ = pending_.front();
   size_ += pending_.size() - hashed_;
   if (!file_) {
     hashed_ = pending_.size();

@@ -50,6 +50,8 @@ class Spool {
   std::expected<void, SpoolError> finish();
 
   std::uint64_t size() const { return size_; }               // octets of content
+  // Its first line would continue a header field that is put in front of it (RFC 5322 2.2.3).
+  bool begins_with_blank() const { return first_ == ' ' || first_ == '\t'; }
   std::array<std::uint64_t, 2> hash() const;                 // 128-bit XXH3 of the content (after finish)
   bool in_memory() const { return !file_; }
   std::string_view memory() const { return pending_; }       // the whole content, when in_memory()
@@ -76,6 +78,7 @@ class Spool {
   std::uint64_t hashed_ = 0;     // octets of pending_ that are counted and hashed
   std::uint64_t accounted_ = 0;  // of pending_, in space_.used_
   std::uint64_t prefix_size_;
+  char first_ = '\0';  // octet of the content
 };
 
 }  // namespace io

@@ -113,10 +113,15 @@ std::expected<Copy, Failure> Copy::write(const std::string& mailbox, UniqueNames
       [&path] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600); }));
   if (!copy.file_) return std::unexpected(failure(errno, "open", path));
   copy.path_ = path;
-  if (!io::write_file(copy.file_.get(), fields)) return std::unexpected(failure(errno, "write", path));
+  // Content that begins with a blank would continue the last of our fields.
+  char first = '\0';
+  const bool looked = content.size == 0 || ::pread(content.fd, &first, 1, static_cast<off_t>(content.prefix)) == 1;
+  if (!looked) return std::unexpected(failure(EIO, "read", "the content"));
+  const std::string top = std::string(fields) + (first == ' ' || first == '\t' ? "\n" : "");
+  if (!io::write_file(copy.file_.get(), top)) return std::unexpected(failure(errno, "write", path));
   const auto written = copy_content(copy.file_.get(), content, path);
   if (!written) return std::unexpected(written.error());
-  copy.octets_ = fields.size() + *written;
+  copy.octets_ = top.size() + *written;
   return copy;
 }
 

@@ -9,7 +9,11 @@
 namespace session {
 
 void ClientLeg::take_input() {
-  while (!gone() && !full()) {
+  // A line without end is dropped as it comes, so that it never fills the buffer.
+  more_ = false;
+  for (unsigned reads = 0; !gone() && !full(); ++reads) {
+    more_ = reads == most_reads;
+    if (more_) return;
     const io::Scratch space = io::scratch();
     const io::IoResult got = stream_->read(space.data, space.size);
     if (got.status == io::IoStatus::would_block) return;

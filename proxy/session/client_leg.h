@@ -20,8 +20,10 @@ class ClientLeg {
   ClientLeg(std::unique_ptr<io::Stream> stream, io::Scope& scope, config::HalfClose half_close)
       : stream_(std::move(stream)), scope_(scope), half_close_(half_close) {}
 
-  // Takes the bytes that are there, without waiting, while fewer than 64 KiB are unread. After this gone() is current.
+  // Takes the bytes that are there, without waiting, while fewer than 64 KiB are unread, and up to a bound. After this
+  // gone() is current, unless has_more(): then let others have a turn, and come again without waiting.
   void take_input();
+  bool has_more() const { return more_; }
   bool gone() const { return end_ != io::IoStatus::ok; }  // FIN or RST has been seen
   bool reset() const { return end_ == io::IoStatus::reset; }
   bool full() const { return lines_.unread().size() >= most_unread; }     // take_input() leaves the rest to the kernel
@@ -54,6 +56,7 @@ class ClientLeg {
 
  private:
   static constexpr std::size_t most_unread = 65536;
+  static constexpr unsigned most_reads = 16;  // of one take_input()
   std::unique_ptr<io::Stream> stream_;
   io::Scope& scope_;
   config::HalfClose half_close_;
@@ -61,6 +64,7 @@ class ClientLeg {
   std::string out_;
   std::size_t lent_ = 0;  // octets of lines_ that read_content() has shown
   io::IoStatus end_ = io::IoStatus::ok;
+  bool more_ = false;
   bool torn_ = false;  // a flush was stopped or failed in the middle
 };
 

@@ -40,7 +40,8 @@ Task<std::optional<scanner::Report>> scan(Transaction& mail, const Services& ser
     const io::TimePoint now = scope.now();
     if (now >= until) break;
     const io::TimePoint wake = std::min(until, downstream.keep_alive(now));
-    co_await io::Wait(scope, wake, job->done(), client.readable(), downstream.stirred());
+    if (client.has_more()) co_await io::Yield(scope);
+    else co_await io::Wait(scope, wake, job->done(), client.readable(), downstream.stirred());
     if (is_gone(client)) co_return std::nullopt;
     downstream.look();
   }
@@ -50,7 +51,9 @@ Task<std::optional<scanner::Report>> scan(Transaction& mail, const Services& ser
 
 Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
              Downstream& downstream, io::Scope& scope) {
-  const std::string added = mail.hidden ? std::string() : mail.trace_field + mail.verdict.added_field;
+  std::string added = mail.hidden ? std::string() : mail.trace_field + mail.verdict.added_field;
+  // A message without a header section gets one of ours alone: nothing of the client's goes into our fields (T:A9).
+  if (!added.empty() && mail.spool->begins_with_blank()) added += "\r\n";
   Parcel parcel(mail.envelope, *mail.spool, mail.counts.dot_lines, added, mail.trace_id, facts,
                 mail.slot, client, mail.times.final_dot + services.config->limits.answer_within);
   Delivery delivery = co_await downstream.deliver(parcel);

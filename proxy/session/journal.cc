@@ -16,6 +16,7 @@ using Kind = keeper::Request::Kind;
 namespace {
 
 constexpr std::size_t piece = 65536;  // octets hashed before others get their turn
+constexpr io::Duration forget_patience = std::chrono::seconds(10), forget_pause = std::chrono::milliseconds(500);
 constexpr std::size_t at_once = keeper::max_keys * keeper::key_octets;
 
 keeper::Request request_of(Kind kind, std::string_view keys) {
@@ -89,9 +90,19 @@ Task<bool> Journal::remember(std::string which, io::TimePoint until) {
   co_return done.has_value();
 }
 
-void forget(const Services& services, std::string_view keys) {
-  for (; !keys.empty(); keys.remove_prefix(std::min(keys.size(), at_once)))
-    services.keeper->start(request_of(Kind::forget, keys.substr(0, at_once)), -1);
+Task<bool> forget(const Services& services, std::string keys, io::Scope& scope) {
+  const io::TimePoint until = scope.now() + forget_patience;
+  for (std::size_t done = 0; done < keys.size();) {
+    const auto job = services.keeper->start(request_of(Kind::forget, std::string_view(keys).substr(done, at_once)), -1);
+    const keeper::Answer answer = co_await judge::answer_of(*job, scope, until);
+    if (answer.status == keeper::Answer::Status::kept) {
+      done += at_once;
+      continue;
+    }
+    if (scope.now() >= until) co_return false;
+    co_await io::Wait(scope, std::min(until, scope.now() + forget_pause));
+  }
+  co_return true;
 }
 
 }  // namespace session

@@ -34,7 +34,8 @@ class Journal {
   std::string keys_;  // of all recipients, one behind the other
 };
 
-// The client knows how it ended and will not come again; nobody waits for this.
-void forget(const Services& services, std::string_view keys);
+// The client knows how it ended and will not come again: an entry that stayed would keep an identical later message from
+// its recipient. A keeper that is away or busy is asked again for 10 s. False: the entry may have stayed.
+io::Task<bool> forget(const Services& services, std::string keys, io::Scope& scope);
 
 }  // namespace session

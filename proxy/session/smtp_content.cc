@@ -144,10 +144,15 @@ Task<> SmtpSession::end_content(Transaction& mail, ContentEnd end) {
   tell(mail);
   const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
   if (!told) ending_ = true;
-  if (told && !mail.settled.empty()) forget(services_, mail.settled);
   if (!told && mail.end == End::answered) mail.end = End::answer_lost;
   if (mail.reply->positive()) junk_ = 0;
+  const std::string settled = told ? std::move(mail.settled) : std::string();
   end_transaction(mail.end);
+  if (settled.empty()) co_return;
+  const bool forgotten = co_await forget(services_, settled, scope_);
+  if (!forgotten)
+    note(admin::Level::error, "journal_entry_left",
+         "the journal cannot be written: an identical message to these recipients within 5 days counts as delivered");
 }
 
 }  // namespace session

@@ -131,7 +131,7 @@ Task<Reply> SmtpDownstream::read_banner(io::TimePoint until) {
 }
 
 // One command of our own, outside of any group.
-Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::TimePoint until) {
+Task<std::optional<Reply>> SmtpDownstream::converse(std::string command, io::TimePoint until) {
   command += "\r\n";
   const io::IoStatus sent = co_await write_all(*stream_, scope_, until, command);
   if (sent != io::IoStatus::ok) {
@@ -139,6 +139,12 @@ Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::Tim
     co_return std::nullopt;
   }
   std::optional<Reply> answered = co_await read_reply(until);
+  co_return answered;
+}
+
+// The same; a server that ends the session or answers out of turn is lost.
+Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::TimePoint until) {
+  std::optional<Reply> answered = co_await converse(command, until);
   if (answered && (answered->code() == 421 || answered->intermediate())) {
     lose("answered " + command.substr(0, 4) + " with " + to_text(*answered));
     co_return std::nullopt;
@@ -216,8 +222,8 @@ Task<Reply> SmtpDownstream::hello(Verb verb, std::string name) {
 
 // With the client's verb and name, behind the introduction that it needs once.
 Task<Reply> SmtpDownstream::greet() {
-  const bool introduced = co_await introduce();
-  if (!introduced) co_return refuse_client(lost_why_);
+  std::optional<Reply> refusal = co_await introduce();
+  if (refusal) co_return std::move(*refusal);
   const Verb verb = is_lmtp() ? Verb::lhlo : hello_verb_ == Verb::lhlo ? Verb::ehlo : hello_verb_;
   const std::string command = std::string(to_string(verb)) + " " + hello_name_;
   ask(command);
@@ -231,8 +237,8 @@ Task<Reply> SmtpDownstream::greet() {
     answered = co_await connect_anew(in_vain);
     if (!answered.positive()) co_return answered;
     if (greeted_for_us_) co_return refused;
-    const bool introduced_again = co_await introduce();
-    if (!introduced_again) co_return refuse_client(lost_why_);
+    refusal = co_await introduce();
+    if (refusal) co_return std::move(*refusal);
     ask(command);
     answered = co_await answer();
   }
@@ -261,7 +267,8 @@ Task<bool> SmtpDownstream::release() {
   const io::TimePoint until = scope_.now() + farewell_patience;
   if (!clean_ && unheeded_ == 0) forget_transaction();
   const bool heeded = co_await swallow(until);
-  if (!heeded || !clean_ || !life_.may_serve_again()) co_return false;
+  // Half a reply in the parser is a surplus one, too.
+  if (!heeded || !clean_ || parser_.in_progress() || !life_.may_serve_again()) co_return false;
   IdleConnection idle(std::move(stream_), address_, life_, tls_, host_);
   services_.pool->keep(settings_, std::move(idle));
   co_return true;

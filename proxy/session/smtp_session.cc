@@ -104,7 +104,8 @@ Task<bool> SmtpSession::greet() {
   }
   const Reply banner = co_await downstream_->open();
   if (!banner.positive()) {
-    note(admin::Level::warning, "downstream_refused", to_text(banner));
+    const std::string trouble = downstream_->trouble();
+    note(admin::Level::warning, "downstream_refused", to_text(banner) + (trouble.empty() ? "" : "; " + trouble));
     end_with(banner);
     co_await deliver_replies();
     co_return false;
@@ -145,7 +146,8 @@ Task<bool> SmtpSession::await_line() {
       co_return false;
     }
     const io::TimePoint wake = transaction_ ? std::min(until, downstream_->keep_alive(now)) : until;
-    co_await io::Wait(scope_, wake, client_->readable(), downstream_->stirred(), scope_.drained);
+    if (client_->has_more()) co_await io::Yield(scope_);
+    else co_await io::Wait(scope_, wake, client_->readable(), downstream_->stirred(), scope_.drained);
     downstream_->look();
   }
   co_return true;

@@ -206,6 +206,7 @@ std::string World::content_rule(std::string content, bool binary) const {
     while (end != std::string::npos && content[end + 2] == '\t') end = content.find("\r\n", end + 2);
     if (end != std::string::npos) content.erase(0, end + 2);
   }
+  if (content.starts_with("\r\n ") || content.starts_with("\r\n\t")) content.erase(0, 2);  // after our fields (T:A9)
   return was_scanned(content) ? std::string() : "what went downstream is not what was scanned";
 }
 

@@ -124,6 +124,18 @@ TEST_CASE("only CRLF becomes LF, also where a piece of the copy ends between the
   }
 }
 
+TEST_CASE("content that begins with a blank does not go on with a field of ours") {
+  const Directory place;
+  for (const std::string blank : {" ", "\t"}) {
+    const std::string name = blank == " " ? "space" : "tab";
+    CHECK(deliver(job(place, {name}, blank + "x\r\nSubject: y\r\n\r\nbody\r\n")).front().status == Answer::Status::kept);
+    const std::string got = message(place, "example.org/" + name);
+    CHECK(after_fields(got) == "\n" + blank + "x\nSubject: y\n\nbody\n");
+    const auto names = place.names("example.org/" + name + "/new");
+    CHECK(names.begin()->ends_with(",S=" + std::to_string(got.size())));
+  }
+}
+
 TEST_CASE("one copy per recipient, or none at all") {
   const Directory place;
   CHECK(deliver(job(place, {"a", "b", "a"}, "x\r\n")).front().status == Answer::Status::kept);
@@ -268,7 +280,7 @@ class Running {
     auto shared = std::make_shared<config::Config>();
     shared->hostname = "mx";
     thread_ =
-        std::thread([this, shared, its = std::move(its)]() mutable { keeper::run(shared, std::move(its), log_); });
+        std::thread([this, shared, end = std::move(its)]() mutable { keeper::run(shared, std::move(end), log_); });
     CHECK(supervisor::decode(next_packet(control_.get()))->kind == supervisor::Message::Kind::ready);
   }
   OwnedFd new_loop() {
