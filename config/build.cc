@@ -29,6 +29,14 @@ void find_homes(std::string_view name, const Section& section, const std::string
   }
 }
 
+// "a, b and c"; "none".
+std::string in_words(const std::vector<std::string_view>& names) {
+  std::string out;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    out += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + std::string(names[i]);
+  return out.empty() ? "none" : out;
+}
+
 // Walks a section of the table and the document side by side.
 class Walk {
  public:
@@ -51,16 +59,12 @@ class Walk {
 
  private:
   void count_choices(const Section& section, const Node& node, const Path& path) {
-    std::string all, given;
-    std::size_t count = 0;
-    for (const std::string_view key : section.exactly_one_of) {
-      all += (all.empty() ? "" : " and ") + std::string(key);
-      if (node.find(key) == nullptr) continue;
-      given += (count++ == 0 ? "" : " and ") + std::string(key);
-    }
-    if (count == 1 || section.exactly_one_of.empty()) return;
-    problems_.error(path.merged,
-                    fmt::format("has {}; of {} it must have exactly one", count == 0 ? "neither" : given, all));
+    std::vector<std::string_view> given;
+    for (const std::string_view key : section.exactly_one_of)
+      if (node.find(key) != nullptr) given.push_back(key);
+    if (given.size() == 1 || section.exactly_one_of.empty()) return;
+    problems_.error(path.merged, fmt::format("has {}; of {} it must have exactly one", in_words(given),
+                                             in_words(section.exactly_one_of)));
   }
 
   void fill_member(const Section& section, void* owner, const Node& member, const Path& path) {

@@ -29,6 +29,7 @@ class Checker {
     scanners();
     defaults();
     check_identity(config_, problems_);
+    check_interception(config_, machine_, problems_);
     check_tls(config_, machine_, problems_);
   }
 

@@ -13,6 +13,8 @@ void complete(Config& config, const Surroundings& machine, Problems& problems);
 void check(const Config& config, const Surroundings& machine, Problems& problems);
 // The part of it about the client's identity.
 void check_identity(const Config& config, Problems& problems);
+// The part of it about intercepted connections.
+void check_interception(const Config& config, const Surroundings& machine, Problems& problems);
 // The part of it about TLS; comes last, for it reads certificates and keys.
 void check_tls(const Config& config, const Surroundings& machine, Problems& problems);
 

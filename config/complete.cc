@@ -55,6 +55,14 @@ void complete(Config& config, const Surroundings& machine, Problems& problems) {
       problems.warning("/hostname", "the machine's own name is no host name; \"localhost\" is used, better give one");
   }
   if (!problems.given("/limits/scan_limit")) config.limits.scan_limit = config.limits.scan_wait;
+  // The built-in downstream: where the client meant to go.
+  const auto names_it = [](const Listener& each) { return each.downstream == "original"; };
+  if (std::ranges::any_of(config.listeners, names_it)) {
+    Downstream original;
+    original.name = "original";
+    original.original = true;
+    config.downstreams.try_emplace("original", std::move(original));
+  }
   complete_accounts(config, machine, problems);
 }
 

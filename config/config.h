@@ -40,8 +40,17 @@ enum class ProxyHeader { off, v1, v2, any };  // which PROXY header each connect
 enum class AuthOffer { on_tls, always, never };
 // What a client hears when one message fared differently with its recipients (dialogue.md D6).
 enum class MixedReplies { journal, single };
-// How servers learn who the client is (dialogue.md D5).
-enum class Identity { automatic, proxy_v2, proxy_v1, xclient, xforward, none };
+// How servers learn who the client is (dialogue.md D5). spoof: our connection has the client's source address.
+enum class Identity { automatic, proxy_v2, proxy_v1, xclient, xforward, none, spoof };
+
+// How the packet filter hands us connections that were meant for somebody else, and with that how the original
+// destination is asked for: of connection tracking (redirect), of the socket itself (tproxy; divert: pf divert-to and
+// ipfw fwd), of /dev/pf (pf_rdr).
+enum class Intercept { none, redirect, tproxy, pf_rdr, divert };
+// Whose mail a listener takes: that of the world for our servers, or that of our own clients for the world.
+enum class Direction { incoming, outgoing };
+// Which connections are intercepted, by the hook of the packet filter that sees them: to this host, through it, from it.
+enum class Scope { input, forward, output };
 
 // The client's leg. starttls: the STARTTLS command (RFC 3207); implicit: TLS from the first octet (RFC 8314).
 enum class ListenerTlsMode { none, starttls, implicit };
@@ -116,6 +125,13 @@ struct Listener {
   std::vector<std::string> withhold;          // keywords that are never offered
   std::vector<std::string> forward_commands;  // VRFY, EXPN, HELP, ETRN that go downstream
   MixedReplies mixed_replies = MixedReplies::journal;
+  Direction direction = Direction::incoming;
+  Intercept intercept = Intercept::none;
+  std::vector<Scope> scopes{Scope::input};
+  std::vector<std::uint16_t> ports{25};     // that clients mean to reach; nothing else is ever connected to
+  std::vector<std::string> interfaces;      // where they come in (output: go out); none = all but loopback
+  std::vector<Netmask> protected_networks;  // destinations of incoming mail; none = the addresses of this host
+  std::vector<Netmask> skip_sources, skip_destinations;  // connections that are left alone
 };
 
 struct Downstream {
@@ -124,6 +140,7 @@ struct Downstream {
   // exactly one of:
   std::vector<Endpoint> servers;    // tried in order
   std::optional<std::string> path;  // maildir; may hold %local and %domain
+  bool original = false;            // the original destination of an intercepted connection
   bool create = false;              // maildir: make a missing mailbox; otherwise 550 5.1.1
   bool accept_source_loss = false;  // it need not prove that it refuses to relay (dialogue.md D5)
   milliseconds connect_timeout{10'000};   // per server
@@ -199,6 +216,13 @@ struct Log {
   std::string to = "stderr";  // stderr | syslog | an absolute file name
 };
 
+enum class Backend { automatic, nft, iptables, pf_openbsd, pf_freebsd, ipfw };
+struct Firewall {
+  Backend backend = Backend::automatic;
+  bool manage = false;                  // rules come and go with the daemon
+  std::uint32_t routing_table = 2525;   // for what TPROXY and spoofed sources need
+};
+
 struct Users {  // names or numbers; looked up when the config is loaded
   std::string proxy = "gatepost";
   std::string keeper = "gatepost-keeper";
@@ -220,6 +244,7 @@ struct Config {
   Limits limits;
   Dns dns;
   Log log;
+  Firewall firewall;
   Users users;
   Account proxy_account, keeper_account, scanner_account;  // from users; not root: our own
   const Downstream& downstream_of(const Listener& listener) const { return downstreams.at(listener.downstream); }

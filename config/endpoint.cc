@@ -165,6 +165,12 @@ bool is_loopback(const Endpoint& endpoint) {
   return IN6_IS_ADDR_LOOPBACK(&address);
 }
 
+bool is_wildcard(const Endpoint& endpoint) {
+  if (endpoint.address.ss_family == AF_INET) return as_ipv4(endpoint).sin_addr.s_addr == INADDR_ANY;
+  const in6_addr six = as_ipv6(endpoint).sin6_addr;
+  return endpoint.address.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&six);
+}
+
 bool same_address(const Endpoint& a, const Endpoint& b) {
   if (a.address.ss_family != b.address.ss_family || port_of(a) != port_of(b)) return false;
   if (a.address.ss_family == AF_INET) return as_ipv4(a).sin_addr.s_addr == as_ipv4(b).sin_addr.s_addr;

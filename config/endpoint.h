@@ -36,6 +36,7 @@ std::optional<Endpoint> parse_address(const std::string& text);
 std::string to_text(const Endpoint& endpoint);
 std::uint16_t port_of(const Endpoint& endpoint);          // 0 of UNIX
 bool is_loopback(const Endpoint& endpoint);               // 127/8, ::1, 127/8 mapped into IPv6, and UNIX
+bool is_wildcard(const Endpoint& endpoint);               // 0.0.0.0, ::
 bool same_address(const Endpoint& a, const Endpoint& b);  // address, port and IPv6 scope; path
 
 }  // namespace config

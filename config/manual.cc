@@ -40,6 +40,11 @@ struct Argument {
   std::string operator()(const Endpoint*) const { return "HOST:PORT | unix:PATH"; }
   std::string operator()(const std::vector<Endpoint>*) const { return bounds.literal ? "a list of HOST:PORT" : "a list of HOST:PORT or unix:PATH"; }
   std::string operator()(const std::vector<Netmask>*) const { return "a list of ADDRESS/PREFIX"; }
+  std::string operator()(const std::vector<std::uint16_t>*) const { return "a list of ports"; }
+  template <class Enum>
+  requires std::is_enum_v<Enum> std::string operator()(const std::vector<Enum>*) const {
+    return "a list, each " + joined(words_of(Enum{}));
+  }
   template <class Enum>
   requires std::is_enum_v<Enum> std::string operator()(const Enum*) const {
     return joined(bounds.words.empty() ? words_of(Enum{}) : bounds.words);

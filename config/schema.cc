@@ -52,6 +52,11 @@ struct Schema {
   Node operator()(const Endpoint*) const { return endpoint(); }
   Node operator()(const std::vector<Endpoint>*) const { return list_of(endpoint()); }
   Node operator()(const std::vector<Netmask>*) const { return list_of(matching("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")); }
+  Node operator()(const std::vector<std::uint16_t>*) const { return list_of(integers({.least = 1, .most = 65535})); }
+  template <class Enum>
+  requires std::is_enum_v<Enum> Node operator()(const std::vector<Enum>*) const {
+    return list_of(words(words_of(Enum{})));
+  }
   template <class Enum>
   requires std::is_enum_v<Enum> Node operator()(const Enum*) const {
     return words(bounds.words.empty() ? words_of(Enum{}) : bounds.words);

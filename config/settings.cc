@@ -135,7 +135,7 @@ Section whole_file() {
                                            "Directory for what must survive a restart."),
               },
           .sections = {listener_settings(), downstream_settings(), scanners(), defaults(), spool(), limits(), dns(),
-                       log(), users()},
+                       log(), firewall_settings(), users()},
           .open = [](void* parent, const std::string&) { return parent; },
           .each = [](void* parent, const auto& call) { call("", parent); },
           .with_defaults = call_with_fresh<Config>};
@@ -151,10 +151,16 @@ std::vector<std::string_view> words_of(ProxyHeader) { return {"off", "v1", "v2",
 std::vector<std::string_view> words_of(AuthOffer) { return {"on_tls", "always", "never"}; }
 std::vector<std::string_view> words_of(MixedReplies) { return {"journal", "single"}; }
 std::vector<std::string_view> words_of(Identity) {
-  return {"auto", "proxy-v2", "proxy-v1", "xclient", "xforward", "none"};
+  return {"auto", "proxy-v2", "proxy-v1", "xclient", "xforward", "none", "spoof"};
 }
 std::vector<std::string_view> words_of(Action) { return {"refuse", "defer", "relay"}; }
 std::vector<std::string_view> words_of(LogFormat) { return {"text", "json"}; }
+std::vector<std::string_view> words_of(Direction) { return {"incoming", "outgoing"}; }
+std::vector<std::string_view> words_of(Intercept) { return {"none", "redirect", "tproxy", "pf-rdr", "divert"}; }
+std::vector<std::string_view> words_of(Scope) { return {"input", "forward", "output"}; }
+std::vector<std::string_view> words_of(Backend) {
+  return {"auto", "nft", "iptables", "pf-openbsd", "pf-freebsd", "ipfw"};
+}
 std::vector<std::string_view> words_of(ListenerTlsMode) { return {"none", "starttls", "implicit"}; }
 std::vector<std::string_view> words_of(DownstreamTlsMode) {
   return {"none", "opportunistic", "required", "verified"};

@@ -20,11 +20,12 @@ namespace config {
 // Where a value lives. Its type decides how the key is written:
 //   bool true|false · uint32 a whole number · uint64 octets, 25M or a number · milliseconds "30s" · string and list of
 //   strings by TextShape · Endpoint "HOST:PORT" (its one address) or "unix:PATH" · list of Endpoints (names stay names) · list of
-//   Netmasks ("192.0.2.0/24") · enums by their words
+//   Netmasks ("192.0.2.0/24") · list of ports (numbers) · enums, and lists of them, by their words
 using Slot =
     std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*, std::optional<std::string>*,
                  std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*, std::vector<Netmask>*, Protocol*,
-                 LineEnds*, HalfClose*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*,
+                 LineEnds*, HalfClose*, Direction*, Intercept*, std::vector<Scope>*, Backend*,
+                 std::vector<std::uint16_t>*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*,
                  ListenerTlsMode*, DownstreamTlsMode*, ClientCertificates*, TlsVersion*>;
 
 // The words of an enum; their order is that of its values.
@@ -38,6 +39,10 @@ std::vector<std::string_view> words_of(MixedReplies);
 std::vector<std::string_view> words_of(Identity);
 std::vector<std::string_view> words_of(Action);
 std::vector<std::string_view> words_of(LogFormat);
+std::vector<std::string_view> words_of(Direction);
+std::vector<std::string_view> words_of(Intercept);
+std::vector<std::string_view> words_of(Scope);
+std::vector<std::string_view> words_of(Backend);
 std::vector<std::string_view> words_of(ListenerTlsMode);
 std::vector<std::string_view> words_of(DownstreamTlsMode);
 std::vector<std::string_view> words_of(ClientCertificates);

@@ -7,7 +7,7 @@ using namespace rows;
 Section downstream_settings() {
   using D = Downstream;
   Section section = mapping<&Config::downstreams>(
-      "downstreams", "Where mail goes: each has either servers or path.",
+      "downstreams", "Where mail goes: each has one of servers, path and original.",
       {
           key<&D::protocol>("protocol", {}, "What the servers speak."),
           key<&D::servers>(
@@ -15,6 +15,8 @@ Section downstream_settings() {
               "Mail servers, tried in order; a name stands for all addresses that the DNS has for it by then."),
           key<&D::path>("path", as(mailbox_path),
                         "Maildir for the mail; %local and %domain are those of the recipient."),
+          key<&D::original>("original", {},
+                            "Mail goes where the client meant to go: the original destination of its connection."),
           key<&D::create>("create", {}, "Make a missing maildir; otherwise its recipient is refused with 550 5.1.1."),
           key<&D::accept_source_loss>("accept_source_loss", {},
                                       "Servers that see gatepost as the client need not prove that they refuse to "
@@ -35,8 +37,7 @@ Section downstream_settings() {
                              "Time between two NOOPs while the client sends or a scan runs; 0s turns them off."),
       },
       {downstream_tls_settings()});
-  section.required = true;
-  section.exactly_one_of = {"servers", "path"};
+  section.exactly_one_of = {"servers", "path", "original"};
   return section;
 }
 

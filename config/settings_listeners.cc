@@ -111,7 +111,7 @@ Section listener_settings() {
           key<&L::downstream>("downstream", needed(), "Name of the downstream that gets the mail."),
       },
       {listener_tls_settings()});
-  for (std::vector<Setting> (*group)() : {waits, bounds, content, identity, extensions})
+  for (std::vector<Setting> (*group)() : {interception_settings, waits, bounds, content, identity, extensions})
     for (Setting& setting : group()) section.settings.push_back(std::move(setting));
   section.required = true;
   return section;

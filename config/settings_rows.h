@@ -14,6 +14,8 @@ namespace config {
 // The sections with files of their own.
 Section listener_settings();    // settings_listeners.cc
 Section downstream_settings();  // settings_downstreams.cc
+Section firewall_settings();    // settings_interception.cc
+std::vector<Setting> interception_settings();  // of a listener; settings_interception.cc
 Section listener_tls_settings();    // settings_tls.cc
 Section downstream_tls_settings();  // settings_tls.cc
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "config/document.h"
 #include "config/load.h"
 #include "config/settings.h"
@@ -7,6 +9,11 @@ namespace config {
 namespace {
 
 Node object_of(const Section& section, void* owner);
+
+// Of these no more than one may be written, so that one which is false is not.
+bool is_choice(const Section& section, const Setting& setting) {
+  return std::ranges::find(section.exactly_one_of, setting.key) != section.exactly_one_of.end();
+}
 
 Node section_of(const Section& section, void* parent) {
   Node out = section.nesting == Nesting::list ? Node::array() : Node::object();
@@ -21,8 +28,11 @@ Node section_of(const Section& section, void* parent) {
 
 Node object_of(const Section& section, void* owner) {
   Node out = Node::object();
-  for (const Setting& setting : section.settings)
-    if (auto value = write_value(setting, owner)) out.add(setting.key, std::move(*value));
+  for (const Setting& setting : section.settings) {
+    auto value = write_value(setting, owner);
+    if (!value || (is_choice(section, setting) && value->is(Node::Kind::boolean) && !value->boolean)) continue;
+    out.add(setting.key, std::move(*value));
+  }
   for (const Section& inner : section.sections) {
     Node entries = section_of(inner, owner);
     if (inner.nesting == Nesting::list && entries.children.empty()) continue;  // would not be taken again

@@ -35,6 +35,15 @@ std::string wrong_entry(std::string_view text) {
   return {};
 }
 
+// As strict as the texts that it is written into want it: rules of a packet filter.
+std::string wrong_interface(std::string_view text) {
+  const auto fits = [](char c) { return is_word(c) || c == '@'; };
+  if (text.empty() || text.size() > 15) return "must have 1 to 15 characters";  // IFNAMSIZ
+  if (!std::ranges::all_of(text, fits) || (!is_letter(text.front()) && !is_digit(text.front())))
+    return "is no name of a network interface";
+  return {};
+}
+
 std::string wrong_path(std::string_view text) {
   if (!text.starts_with('/')) return "must be an absolute path";
   if (text.size() >= PATH_MAX) return "is too long for a path";
@@ -101,6 +110,7 @@ const TextShape mailbox_path{"an absolute path with %local and %domain", "^/([^%
                              wrong_mailbox_path};
 const TextShape log_target{"stderr, syslog or an absolute path", "^(stderr$|syslog$|/)", wrong_log_target};
 const TextShape mailbox{"LOCAL@DOMAIN", "^.+@.+$", wrong_mailbox};
+const TextShape interface_name{"a network interface", "^[A-Za-z0-9][A-Za-z0-9._@-]{0,14}$", wrong_interface};
 const TextShape account_name{"an account name or number", "^[A-Za-z0-9._][A-Za-z0-9._-]*$", wrong_account, true};
 const TextShape fingerprint{"a SHA-256 fingerprint", "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$", wrong_fingerprint};
 

@@ -22,6 +22,7 @@ extern const TextShape path_or_nothing;  // or empty
 extern const TextShape mailbox_path;     // absolute; %local and %domain
 extern const TextShape log_target;       // stderr, syslog, an absolute path
 extern const TextShape mailbox;          // LOCAL@DOMAIN or LOCAL@[ADDRESS]
+extern const TextShape interface_name;   // as the kernel has it
 extern const TextShape account_name;     // or a number
 extern const TextShape fingerprint;      // SHA-256: 64 hexadecimal digits, with or without colons
 

@@ -61,7 +61,8 @@ class Reader {
     });
   }
   void operator()(Endpoint* value) const {
-    if (!node_.is(Node::Kind::string)) return unexpected("HOST:PORT or unix:PATH, such as \"127.0.0.1:25\" or \"[::1]:25\"");
+    if (!node_.is(Node::Kind::string))
+      return unexpected("HOST:PORT or unix:PATH, such as \"127.0.0.1:25\" or \"[::1]:25\"");
     const std::optional<Endpoint> written = endpoint(node_, path_);
     if (!written) return;
     if (!written->is_name()) *value = *written;
@@ -83,6 +84,25 @@ class Reader {
       auto netmask = parse_netmask(element.text);
       if (netmask) value->push_back(std::move(*netmask));
       else error(at, in_quotes(element.text) + " " + netmask.error());
+    });
+  }
+  void operator()(std::vector<std::uint16_t>* value) const {
+    value->clear();
+    each_element(Node::Kind::integer, "a port number", [&](const Node& element, const Path& at) {
+      if (element.integer >= 1 && element.integer <= 65535)
+        value->push_back(static_cast<std::uint16_t>(element.integer));
+      else error(at, fmt::format("{} is no port; it is between 1 and 65535", element.integer));
+    });
+  }
+  template <class Enum>
+  requires std::is_enum_v<Enum>
+  void operator()(std::vector<Enum>* value) const {
+    const std::vector<std::string_view> all = words_of(Enum{});
+    value->clear();
+    each_text([&](const Node& element, const Path& at) {
+      const auto found = std::ranges::find(all, element.text);
+      if (found == all.end()) unknown_word(element, at, all);
+      else value->push_back(static_cast<Enum>(found - all.begin()));
     });
   }
   template <class Enum>
@@ -141,16 +161,23 @@ class Reader {
 
   template <class Take>
   void each_text(Take take) const {
-    if (!node_.is(Node::Kind::array)) return unexpected("an array of strings");
+    each_element(Node::Kind::string, "a string", take);
+  }
+  template <class Take>
+  void each_element(Node::Kind kind, std::string_view what, Take take) const {
+    const bool strings = kind == Node::Kind::string;
+    if (!node_.is(Node::Kind::array)) return unexpected(strings ? "an array of strings" : "an array of numbers");
     if (node_.children.empty()) return error(path_, "must not be empty");
     for (std::size_t i = 0; i < node_.children.size(); ++i) {
       const Node& element = node_.children[i];
       const Path at = path_.element(i, element.index);
       problems_.note(at, element.place);
-      const auto same = [&](const Node& other) { return other.is(Node::Kind::string) && other.text == element.text; };
-      if (!element.is(Node::Kind::string)) unexpected(element, at, "a string");
+      const auto same = [&](const Node& other) {
+        return other.is(kind) && other.text == element.text && other.integer == element.integer;
+      };
+      if (!element.is(kind)) unexpected(element, at, what);
       else if (std::any_of(node_.children.begin(), node_.children.begin() + static_cast<std::ptrdiff_t>(i), same))
-        error(at, in_quotes(element.text) + " stands in this list twice");
+        error(at, (strings ? in_quotes(element.text) : std::to_string(element.integer)) + " stands in this list twice");
       else take(element, at);
     }
   }
@@ -231,6 +258,19 @@ struct Writer {
     std::vector<std::string_view> texts;
     for (const Netmask& each : *value) texts.push_back(each.text);
     return texts.empty() ? std::nullopt : std::optional(Node::strings(texts));
+  }
+  std::optional<Node> operator()(const std::vector<std::uint16_t>* value) const {
+    Node numbers = Node::array();
+    for (const std::uint16_t each : *value) numbers.children.push_back(Node::of(std::uint64_t{each}));
+    return numbers;
+  }
+  template <class Enum>
+  requires std::is_enum_v<Enum> std::optional<Node>
+  operator()(const std::vector<Enum>* value) const {
+    const std::vector<std::string_view> all = words_of(Enum{});
+    std::vector<std::string_view> texts;
+    for (const Enum each : *value) texts.push_back(all.at(static_cast<std::size_t>(each)));
+    return Node::strings(texts);
   }
   template <class Enum>
   requires std::is_enum_v<Enum> std::optional<Node>

@@ -1,6 +1,8 @@
 #include "protocol/reply.h"
 
 #include <algorithm>
+#include <charconv>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -31,7 +33,13 @@ std::string_view cut(std::string_view text, std::size_t limit) {
 }  // namespace
 
 std::string format(const EnhancedCode& code) {
-  return std::to_string(code.status_class) + '.' + std::to_string(code.subject) + '.' + std::to_string(code.detail);
+  char text[20];  // three numbers of at most five digits
+  char* at = text;
+  for (const std::uint16_t part : {code.status_class, code.subject, code.detail}) {
+    if (at != text) *at++ = '.';
+    at = std::to_chars(at, std::end(text), part).ptr;
+  }
+  return std::string(text, at);
 }
 
 std::optional<EnhancedCode> parse_enhanced_code(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "config/endpoint.h"
 #include "proxy/io/tcp_stream.h"
 #include "proxy/session/smtp_session.h"
 #include "proxy/supervisor/control.h"
@@ -24,6 +25,14 @@ std::shared_ptr<const io::HostsFile> read_hosts(const config::Dns& dns, admin::L
   if (hosts) return std::make_shared<const io::HostsFile>(std::move(*hosts));
   log.say(0, admin::Level::warning, "the hosts file " + dns.hosts + " cannot be read: " + hosts.error());
   return nullptr;
+}
+
+// The address that a socket is bound to.
+sockaddr_storage name_of(int socket) {
+  sockaddr_storage name{};
+  socklen_t length = sizeof name;
+  ::getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length);
+  return name;
 }
 
 }  // namespace
@@ -111,6 +120,9 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
   };
   services_.new_trace_id = [this] { return new_trace_id(); };
   for (std::size_t i = 0; i < listeners.size(); ++i) {
+    const config::Listener& settings = config.listeners[i];
+    const bool one = !config::is_wildcard(settings.address) && settings.intercept == config::Intercept::none;
+    locals_.push_back(one ? name_of(listeners[i].get()) : sockaddr_storage{});
     const auto starved = [this, i](int error) {
       shared_.log.say(index_ + 1, admin::Level::warning,
                       "listener " + shared_.config->listeners[i].name + " pauses: " + std::strerror(error) +
@@ -157,8 +169,8 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
     }
     session::Arrival arrival;
     arrival.peer = accepted.peer;
-    socklen_t length = sizeof arrival.local;
-    ::getsockname(socket, reinterpret_cast<sockaddr*>(&arrival.local), &length);
+    arrival.local = locals_[listener];
+    if (arrival.local.ss_family == AF_UNSPEC) arrival.local = name_of(socket);
     auto client = std::make_unique<io::TcpStream>(loop_, std::move(accepted.socket), peer, accepted.peer_length);
     loop_.spawn(serve_client(std::move(*place), std::move(client), arrival));
   } catch (const std::exception& error) {

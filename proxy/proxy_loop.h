@@ -78,6 +78,7 @@ class ProxyLoop final : private session::InFlight {
   session::Identities identities_;
   session::Services services_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
+  std::vector<sockaddr_storage> locals_;  // their addresses; AF_UNSPEC where each connection has its own
   std::unique_ptr<Inbox> inbox_;
   std::size_t sessions_ = 0;
   std::uint64_t random_;

@@ -1,6 +1,7 @@
 // Record: the two line formats. A field that would make the line longer than max_line is left out, and the line says
 // so.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -28,10 +29,15 @@ std::string_view name_of(Level level) {
 }
 
 // Bare values are what grep and the Postfix log tools split at: no space, comma, quote, bracket or equals sign.
+constexpr std::array<bool, 256> fits_bare = [] {
+  std::array<bool, 256> table{};
+  for (std::size_t c = 0x21; c < 0x7f; ++c)
+    table[c] = std::string_view(",\"\\=<>").find(static_cast<char>(c)) == std::string_view::npos;
+  return table;
+}();
 bool bare(std::string_view value) {
-  for (const char c : value)
-    if (c <= 0x20 || c >= 0x7f || c == ',' || c == '"' || c == '\\' || c == '=' || c == '<' || c == '>') return false;
-  return !value.empty();
+  return !value.empty() &&
+         std::ranges::all_of(value, [](char c) { return fits_bare[static_cast<unsigned char>(c)]; });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 namespace io {
 
 std::string source_towards(const config::Endpoint& server) {
+  if (server.get()->sa_family == AF_UNIX) return "127.0.0.1";  // so Postfix and others call those who come by a socket
   // Connecting a datagram socket only looks the route up.
   const OwnedFd socket(::socket(server.get()->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket || ::connect(socket.get(), server.get(), server.length) != 0) return {};

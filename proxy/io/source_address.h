@@ -7,7 +7,8 @@
 
 namespace io {
 
-// What the kernel's routes say now, without sending anything: "127.0.0.1"; empty when there is no way there.
+// What the kernel's routes say now, without sending anything: "127.0.0.1"; empty when there is no way there. By a UNIX
+// socket there is none: mail servers write 127.0.0.1 for it.
 std::string source_towards(const config::Endpoint& server);
 
 }  // namespace io

@@ -36,7 +36,12 @@ class Stream {
   virtual ~Stream() = default;
 
   virtual IoResult read(char* into, std::size_t room) = 0;
+  // The caller needs more octets than have come and is about to read() and wait for them: an end that came together with
+  // the last ones, without an event of its own, is found by this read().
+  virtual void look_again() {}
   virtual IoResult write(const iovec* parts, int count) = 0;
+  // The end of this stream follows the next write() at once: both may go in one packet.
+  virtual void last_words() {}
   // From a file at `offset` (not advanced); at most `count` octets.
   virtual IoResult send_file(int fd, off_t offset, std::size_t count) = 0;
   // The next close sends RST: the peer must not take what it has for complete (T:C4).

@@ -21,7 +21,7 @@ std::string format_four(const std::uint8_t* octets) {
 }  // namespace
 
 TcpStream::TcpStream(EventLoop& loop, OwnedFd socket, const sockaddr* peer, socklen_t peer_length, bool connecting)
-    : socket_(std::move(socket)), accepted_(!connecting), may_write_(!connecting) {
+    : socket_(std::move(socket)), may_write_(!connecting) {
   if (peer_length <= sizeof peer_) std::memcpy(&peer_, peer, peer_length);
   const int on = 1;
   if (peer_.ss_family == AF_INET || peer_.ss_family == AF_INET6)
@@ -57,14 +57,30 @@ IoResult TcpStream::read(char* into, std::size_t room) {
     const ssize_t got = ::recv(socket_.get(), into, room, 0);
     if (got > 0) {
       // Edge-triggered: a short read has emptied the socket, and what comes later raises a new event. A FIN or RST that
-      // was reported together with the bytes would be missed. libevent tells of the FIN, not of the RST: clients are
-      // read until there is nothing more; a server that is gone shows itself when we write the next command.
-      if (static_cast<std::size_t>(got) < room && !peer_closed_ && !accepted_) may_read_ = false;
+      // was reported together with the bytes would be missed. libevent tells of the FIN, not of the RST: that shows
+      // itself with the next write, or by look_again().
+      if (static_cast<std::size_t>(got) < room && !peer_closed_) {
+        may_read_ = false;
+        hidden_end_ = true;
+      }
       return {IoStatus::ok, static_cast<std::size_t>(got)};
     }
     if (got == 0) return {IoStatus::closed, 0};
-    if (errno != EINTR) return from_errno(errno, may_read_);
+    if (errno == EINTR) continue;
+    const IoResult end = from_errno(errno, may_read_);
+    if (end.status == IoStatus::would_block) hidden_end_ = false;
+    return end;
   }
+}
+
+void TcpStream::look_again() {
+  if (hidden_end_) may_read_ = true;
+}
+
+// A write that the kernel takes proves that there was no RST before it.
+IoResult TcpStream::sent(ssize_t count) {
+  hidden_end_ = false;
+  return {IoStatus::ok, static_cast<std::size_t>(count)};
 }
 
 IoResult TcpStream::write(const iovec* parts, int count) {
@@ -73,9 +89,9 @@ IoResult TcpStream::write(const iovec* parts, int count) {
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<std::size_t>(count);
   for (;;) {
-    const ssize_t sent = count == 1 ? ::send(socket_.get(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                                    : ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
-    if (sent >= 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
+    const ssize_t taken = count == 1 ? ::send(socket_.get(), parts->iov_base, parts->iov_len, flags_)
+                                     : ::sendmsg(socket_.get(), &message, flags_);
+    if (taken >= 0) return sent(taken);
     if (errno != EINTR) return from_errno(errno, may_write_);
   }
 }
@@ -83,9 +99,9 @@ IoResult TcpStream::write(const iovec* parts, int count) {
 IoResult TcpStream::send_file(int fd, off_t offset, std::size_t count) {
   if (!may_write_) return {IoStatus::would_block, 0};
   for (;;) {
-    const ssize_t sent = ::sendfile(socket_.get(), fd, &offset, count);
-    if (sent > 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
-    if (sent == 0) return {IoStatus::reset, 0};  // the file is shorter than promised
+    const ssize_t taken = ::sendfile(socket_.get(), fd, &offset, count);
+    if (taken > 0) return sent(taken);
+    if (taken == 0) return {IoStatus::reset, 0};  // the file is shorter than promised
     if (errno != EINTR) return from_errno(errno, may_write_);
   }
 }

@@ -19,7 +19,9 @@ class TcpStream final : public Stream, public FdWatch::Owner {
   ~TcpStream() override;
 
   IoResult read(char* into, std::size_t room) override;
+  void look_again() override;
   IoResult write(const iovec* parts, int count) override;
+  void last_words() override { flags_ |= MSG_MORE; }
   IoResult send_file(int fd, off_t offset, std::size_t count) override;
   void abort_on_close() override;
   std::string peer() const override;
@@ -31,12 +33,14 @@ class TcpStream final : public Stream, public FdWatch::Owner {
  private:
   void on_ready(FdWatch::Ready ready) override;
   IoResult from_errno(int error, bool& hint);
+  IoResult sent(ssize_t count);
 
   OwnedFd socket_;
   sockaddr_storage peer_{};
-  const bool accepted_;       // by a listener; otherwise we connected
+  int flags_ = MSG_NOSIGNAL;  // of each write
   bool may_read_ = false;     // false: wait for an event before the next recv
   bool may_write_ = true;
+  bool hidden_end_ = false;   // behind a short read there may be an end that no event will tell of
   bool peer_closed_ = false;  // a FIN has been seen: read on until 0 even after a short read
   std::optional<FdWatch> watch_;
 };

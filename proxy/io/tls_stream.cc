@@ -104,6 +104,7 @@ class TlsStream::LowerBio {
       stream.lower_status_ = IoStatus::reset;
       return 0;
     }
+    if (stream.taken_ > 0) stream.lower_->look_again();  // half a record or half a flight
     const IoResult got = stream.lower_->read(into, static_cast<std::size_t>(room));
     if (got.status == IoStatus::ok) {
       stream.taken_ += got.count;

@@ -35,6 +35,7 @@ class TlsStream final : public Stream {
   Task<Handshake> handshake(Scope& scope, TimePoint until);
 
   IoResult read(char* into, std::size_t room) override;
+  void look_again() override { lower_->look_again(); }
   IoResult write(const iovec* parts, int count) override;
   IoResult send_file(int fd, off_t offset, std::size_t count) override;
   void abort_on_close() override;

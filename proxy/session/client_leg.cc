@@ -11,6 +11,7 @@ namespace session {
 void ClientLeg::take_input() {
   // A line without end is dropped as it comes, so that it never fills the buffer.
   more_ = false;
+  stream_->look_again();
   for (unsigned reads = 0; !gone() && !full(); ++reads) {
     more_ = reads == most_reads;
     if (more_) return;
@@ -46,6 +47,7 @@ io::IoStatus ClientLeg::read_content(std::string_view& bytes) {
   lent_ = bytes.size();
   if (lent_ != 0) return io::IoStatus::ok;
   const io::Scratch space = io::scratch();
+  stream_->look_again();
   const io::IoResult got = stream_->read(space.data, space.size);
   if (got.status == io::IoStatus::ok) bytes = std::string_view(space.data, got.count);
   else if (got.status != io::IoStatus::would_block) end_ = got.status;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "protocol/capabilities.h"
 #include "proxy/io/stream.h"
 #include "proxy/io/tls_facts.h"
 
@@ -27,6 +28,9 @@ struct IdleConnection {
   ConnectionLife life;
   std::optional<io::TlsFacts> tls;
   std::string host;  // of the server, for TLS
+  // The last EHLO or HELO on it, and what was offered then: a session of the same name need not greet again.
+  std::string greeted_by{};
+  protocol::Capabilities capabilities{};
 };
 
 class ConnectionPool {

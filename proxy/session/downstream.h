@@ -29,9 +29,10 @@ struct Parcel {
   InFlightSlot& slot;             // opened before the point of no return
   ClientLeg& client_leg;          // asked "still there?" before the point of no return
   io::TimePoint answer_by;        // our reply to the client must be written by then
+  bool by_data;                   // the client said DATA, not BDAT: with `hide` so do we
   // The same message for others; `fewer` must outlive it.
   Parcel for_recipients_of(const protocol::Envelope& fewer) const {
-    return Parcel(fewer, spool, dot_lines, added_field, trace_id, client, slot, client_leg, answer_by);
+    return Parcel(fewer, spool, dot_lines, added_field, trace_id, client, slot, client_leg, answer_by, by_data);
   }
 };
 
@@ -86,9 +87,12 @@ class Downstream {
   virtual io::TimePoint keep_alive(io::TimePoint now) = 0;
 
   virtual io::Task<Delivery> deliver(Parcel& parcel) = 0;
+  // QUIT now, and its reply; nothing where nobody answers it soon. close() follows.
+  virtual io::Task<std::optional<protocol::Reply>> farewell();
   // In order (QUIT) when `polite`, else by RST.
   virtual io::Task<> close(bool polite) = 0;
   virtual std::string address() const = 0;  // relay= of the log
+  virtual std::string trouble() const { return {}; }  // why there is no connection, for the log
 };
 
 // `client` is kept and looked at whenever the downstream is to be told who it is.

@@ -55,7 +55,7 @@ Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& servic
   // A message without a header section gets one of ours alone: nothing of the client's goes into our fields (T:A9).
   if (!added.empty() && mail.spool->begins_with_blank()) added += "\r\n";
   Parcel parcel(mail.envelope, *mail.spool, mail.counts.dot_lines, added, mail.trace_id, facts,
-                mail.slot, client, mail.times.final_dot + services.config->limits.answer_within);
+                mail.slot, client, mail.times.final_dot + services.config->limits.answer_within, mail.by_data);
   Delivery delivery = co_await downstream.deliver(parcel);
   mail.times.relay_end = scope.now();
   mail.relay = downstream.address();

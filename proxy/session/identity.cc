@@ -82,6 +82,8 @@ std::string_view to_string(Channel channel) {
       return "proxy-v1";
     case Channel::proxy_v2:
       return "proxy-v2";
+    case Channel::spoof:
+      return "spoof";
   }
   return "none";
 }
@@ -100,6 +102,8 @@ Channel channel_of(config::Identity identity) {
       return Channel::xforward;
     case config::Identity::none:
       return Channel::none;
+    case config::Identity::spoof:
+      return Channel::spoof;
   }
   return Channel::none;
 }
@@ -177,8 +181,8 @@ std::string open_relay_sentence(const Server& server, const Standing& standing) 
   return fmt::format(
       "clients of downstream {} are turned away with 421, for behind gatepost its server {} would be an open relay: it "
       "takes {} for the client of all mail ({}). For Postfix, add to main.cf: smtpd_authorized_xclient_hosts = {} "
-      "   For Exim, add to its main section: hosts_proxy = {} and daemon_smtp_ports with a port of its own, in "
-      "gatepost the server with that port and \"identity\": \"proxy-v2\". If it relays for nobody by address, and only "
+      "   For Exim, add a port to daemon_smtp_ports, here 10027, and to its main section: hosts_proxy = "
+      "${{if ={{$received_port}}{{10027}}{{{}}}}} and in gatepost the server with that port and \"identity\": \"proxy-v2\". If it relays for nobody by address, and only "
       "does not say so, \"accept_source_loss\": true",
       server.settings->name, server.endpoint.text, source, standing.evidence, source, source);
 }

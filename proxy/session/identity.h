@@ -19,7 +19,7 @@
 
 namespace session {
 
-enum class Channel { undecided, none, xforward, xclient, proxy_v1, proxy_v2 };
+enum class Channel { undecided, none, xforward, xclient, proxy_v1, proxy_v2, spoof };
 std::string_view to_string(Channel channel);  // as the key `identity` has it; undecided: "auto"
 Channel channel_of(config::Identity identity);
 inline bool is_proxy(Channel channel) { return channel == Channel::proxy_v1 || channel == Channel::proxy_v2; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/session/disguise.h"
 #include "proxy/session/introduction.h"
 
 namespace session {
@@ -71,7 +72,7 @@ Capabilities offer(const Services& services, const config::Listener& listener, c
   carry.chunking = carry.binary_mime = true;
   carry.vrfy = holds(listener.forward_commands, "VRFY");
   carry.expn = holds(listener.forward_commands, "EXPN");
-  carry.help = holds(listener.forward_commands, "HELP");
+  carry.help = holds(listener.forward_commands, "HELP") || shows_server(services, listener);
   carry.etrn = holds(listener.forward_commands, "ETRN");
   carry.auth = may_authenticate(listener, client);
   carry.auth_allowed = listener.auth_mechanisms;

@@ -28,10 +28,11 @@ std::string start_of(const Parcel& parcel) {
 
 // Binary content has no other way. A server that withholds CHUNKING by config is not spoken to in it either. With LMTP
 // a BDAT that is refused has one reply and one that is taken has many: not where DATA can do it.
-bool SmtpDownstream::goes_by_bdat(const protocol::Envelope& envelope) const {
-  if (envelope.mail.parameters.body == protocol::Body::binary_mime) return true;
+bool SmtpDownstream::goes_by_bdat(const Parcel& parcel) const {
+  if (parcel.envelope.mail.parameters.body == protocol::Body::binary_mime) return true;
   const bool withheld = std::ranges::find(listener_.withhold, "CHUNKING") != listener_.withhold.end();
-  return capabilities_.chunking && !is_lmtp() && !withheld;
+  const bool shown_as_data = listener_.hide && parcel.by_data;  // servers answer the two in different words
+  return capabilities_.chunking && !is_lmtp() && !withheld && !shown_as_data;
 }
 
 Task<SmtpDownstream::Sent> SmtpDownstream::push_chunk_start(Parcel& parcel, io::TimePoint until) {

@@ -15,13 +15,37 @@ using protocol::SmtpState;
 using protocol::Verb;
 namespace reply = protocol::reply;
 
-Task<> SmtpSession::on_hello(Verb verb, std::string_view argument) {
+// Outside of any group.
+Task<Reply> SmtpSession::ask_server(std::string command) {
+  co_await settle();
+  if (ending_) co_return reply::ok();  // that nobody reads
+  Reply answered = co_await downstream_->inquire(std::move(command));
+  co_return answered;
+}
+
+// With `hide` the server says so itself (dialogue.md D8). One that takes the line for more is left: what it did with it is
+// nobody's.
+Task<> SmtpSession::refuse_line(const protocol::Command& command, Reply ours) {
+  const bool same = services_.config->downstream_of(listener_).protocol == listener_.protocol;
+  std::string line;
+  if (greeted_ && same && shows_server(services_, listener_))
+    line = line_to_refuse(command, ours, downstream_->capabilities());
+  if (line.empty()) co_return own(std::move(ours));
+  Reply answered = co_await ask_server(std::move(line));
+  const bool refused = answered.permanent() || answered.code() == 421;
+  if (!refused && !ending_) downstream_->start_over();
+  own(refused ? std::move(answered) : std::move(ours));
+}
+
+Task<> SmtpSession::on_hello(const protocol::Command& command) {
   co_await settle();
   if (ending_) co_return;
   if (greeted_) ++junk_;
-  auto name = protocol::parse_helo_name(argument, false);
+  const Verb verb = command.verb;
+  auto name = protocol::parse_helo_name(command.argument, false);
   if (!name) {
-    own(reply::make(501, "5.5.4", std::string(to_string(verb)) + ": " + std::string(name.error().reason)));
+    Reply ours = reply::make(501, "5.5.4", std::string(to_string(verb)) + ": " + std::string(name.error().reason));
+    co_await refuse_line(command, std::move(ours));
     co_return;
   }
   const bool in_transaction = transaction_ != nullptr;
@@ -52,24 +76,26 @@ void SmtpSession::note_withheld() {
   if (!news.empty()) note(admin::Level::info, "withheld", news);
 }
 
-void SmtpSession::on_mail(std::string_view argument) {
+std::optional<Reply> SmtpSession::on_mail(std::string_view argument) {
   ++mails_;
   auto command = parse_mail(argument, offered_);
-  if (!command) return own(command.error());
+  if (!command) return command.error();
   downstream_->mail(*command);
   group_.emplace_back(std::move(*command));
   state_ = after(state_, Verb::mail);
+  return std::nullopt;
 }
 
-void SmtpSession::on_rcpt(std::string_view argument) {
+std::optional<Reply> SmtpSession::on_rcpt(std::string_view argument) {
   const std::size_t most = takes_one_recipient(services_, listener_) ? 1 : listener_.max_recipients;
   if (recipients_asked() >= most)
-    return own(reply::make(452, "4.5.3", "Too many recipients, send the others in a further transaction"));
+    return reply::make(452, "4.5.3", "Too many recipients, send the others in a further transaction");
   auto command = parse_rcpt(argument, offered_, smtputf8_asked());
-  if (!command) return own(command.error());
+  if (!command) return command.error();
   downstream_->rcpt(*command);
   group_.emplace_back(std::move(*command));
   state_ = after(state_, Verb::rcpt);
+  return std::nullopt;
 }
 
 bool SmtpSession::smtputf8_asked() const {
@@ -95,23 +121,23 @@ void SmtpSession::on_rset() {
   state_ = after_transaction(state_);
 }
 
-void SmtpSession::on_noop() {
+Task<> SmtpSession::on_noop() {
   ++junk_;
-  own(reply::ok());
+  if (!shows_server(services_, listener_)) co_return own(reply::ok());
+  own(co_await ask_server("NOOP"));
 }
 
 // VRFY, EXPN, HELP and ETRN: the server's answer where these are forwarded, else what RFC 5321 4.1.1 has for those who
-// will not tell.
-Task<> SmtpSession::on_inquiry(Verb verb, std::string_view argument) {
+// will not tell. HELP tells nothing that the rest of a server that is shown does not.
+Task<> SmtpSession::on_inquiry(const protocol::Command& command) {
+  const Verb verb = command.verb;
   ++junk_;
   const auto& forwarded = listener_.forward_commands;
-  if (std::ranges::find(forwarded, to_string(verb)) != forwarded.end()) {
-    const auto inquiry = parse_inquiry(verb, argument, offered_);
-    if (!inquiry) co_return own(inquiry.error());
-    co_await settle();
-    if (ending_) co_return;
-    const Reply answered = co_await downstream_->inquire(format(*inquiry));
-    own(answered);
+  const bool shown = verb == Verb::help && shows_server(services_, listener_);
+  if (shown || std::ranges::find(forwarded, to_string(verb)) != forwarded.end()) {
+    const auto inquiry = parse_inquiry(verb, command.argument, offered_);
+    if (inquiry) own(co_await ask_server(format(*inquiry)));
+    else co_await refuse_line(command, inquiry.error());
   } else if (verb == Verb::vrfy) {
     own(reply::make(252, "2.5.0", "Cannot verify, but will accept mail for those whom the server accepts"));
   } else if (verb == Verb::help) {
@@ -125,7 +151,9 @@ Task<> SmtpSession::on_quit() {
   co_await settle();
   if (ending_) co_return;
   quit_ = true;
-  end_with(reply::make(221, "2.0.0", "Bye"));
+  std::optional<Reply> servers;
+  if (shows_server(services_, listener_)) servers = co_await downstream_->farewell();
+  end_with(servers && servers->code() == 221 ? *servers : reply::make(221, "2.0.0", "Bye"));
 }
 
 }  // namespace session

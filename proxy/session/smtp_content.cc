@@ -31,6 +31,7 @@ std::optional<Reply> SmtpSession::refuse_content(Verb verb) const {
 std::unique_ptr<ContentIntake> SmtpSession::take_in(ContentIntake::Form form) {
   transaction_->reply.reset();
   transaction_->times.data_begin = scope_.now();
+  transaction_->by_data = form == ContentIntake::Form::data;
   const std::uint64_t limit = content_limit(services_, listener_, downstream_->capabilities());
   return std::make_unique<ContentIntake>(*transaction_, services_, listener_, limit, form);
 }
@@ -80,18 +81,21 @@ Task<> SmtpSession::on_bdat(std::string_view argument) {
     co_await end_content(mail, end);
     co_return;
   }
-  if (mail.refusal) fail_chunks(*mail.refusal);
+  if (mail.refusal) fail_chunks(*mail.refusal, false);
   else own(reply::make(250, "2.0.0", std::to_string(chunk->size) + " octets received"));
   state_ = actual_state();
 }
 
-// Nothing of this transaction goes on until it is reset: what comes behind the hole would be half a message.
-void SmtpSession::fail_chunks(const Reply& refusal) {
+// Nothing of this transaction goes on until it is reset: what comes behind the hole would be half a message. LMTP clients
+// that have sent the last chunk already count a reply for each recipient (RFC 2033 4.3).
+void SmtpSession::fail_chunks(const Reply& refusal, bool last) {
   if (!chunks_failed_) transaction_->reply = refusal;
   chunks_.reset();
   chunks_failed_ = true;
   transaction_->spool.reset();
-  own(refusal);
+  say(refusal);
+  const std::size_t replies = is_lmtp() && last ? transaction_->envelope.recipients.size() : 1;
+  for (std::size_t told = 1; told < replies; ++told) client_->queue(refusal);
 }
 
 Task<> SmtpSession::refuse_chunk(const protocol::BdatCommand& chunk, Reply refusal) {
@@ -99,7 +103,7 @@ Task<> SmtpSession::refuse_chunk(const protocol::BdatCommand& chunk, Reply refus
   const ContentEnd end = co_await receive_content(discarded, scope_.now(), listener_, *client_, *downstream_, scope_);
   if (end == ContentEnd::client_gone) ending_ = true;
   else if (end == ContentEnd::too_slow) co_await say_goodbye(content_too_slow());
-  else if (transaction_) fail_chunks(refusal);
+  else if (transaction_) fail_chunks(refusal, chunk.last);
   else own(std::move(refusal));
   if (!ending_) state_ = actual_state();
 }
@@ -109,6 +113,7 @@ void SmtpSession::tell(const Transaction& mail) {
   const bool closing = mail.reply->code() == 421;
   const bool prdr = mail.envelope.mail.parameters.prdr && !mail.each.empty() && !are_alike(mail.each);
   if (closing || (!is_lmtp() && !prdr)) return say(*mail.reply);
+  const unsigned before = errors_;
   if (prdr) client_->queue(Reply(353, std::nullopt, "One reply per recipient follows"), false);
   for (std::size_t i = 0; i < mail.envelope.recipients.size(); ++i) {
     Reply one = mail.each.empty() ? *mail.reply : mail.each[i];
@@ -118,6 +123,7 @@ void SmtpSession::tell(const Transaction& mail) {
     }
     say(one);
   }
+  errors_ = std::min(errors_, before + 1);  // one message, one error
   if (!prdr) return;
   const bool any = std::ranges::any_of(mail.each, &Reply::positive);
   say(any ? reply::make(250, "2.0.0", "Ok, as each recipient's reply says") : *mail.reply);

@@ -69,6 +69,7 @@ Task<std::optional<Reply>> SmtpDownstream::ask_data() {
 // Bytes from the downstream while we send content: an early reply, or the end of the connection.
 bool SmtpDownstream::reply_is_early() {
   const io::Scratch space = io::scratch();
+  stream_->look_again();
   const io::IoResult got = stream_->read(space.data, space.size);
   if (got.status == IoStatus::ok) unread_.append(space.data, got.count);
   else if (got.status != IoStatus::would_block) lose("closed the connection");
@@ -244,7 +245,7 @@ Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
   const io::TimePoint until = parcel.answer_by - services_.config->limits.min_relay_wait;
   bound_ = until;
   std::optional<Reply> refused = co_await make_ready();
-  const bool by_bdat = goes_by_bdat(parcel.envelope);
+  const bool by_bdat = goes_by_bdat(parcel);
   if (!refused && !by_bdat) refused = co_await ask_data();
   bound_ = io::never;
   keep_alives_ = 0;

@@ -1,6 +1,7 @@
 #include "proxy/session/smtp_downstream.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace session {
@@ -27,11 +28,10 @@ Task<bool> SmtpDownstream::send_asked() {
   // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
   const std::size_t count = std::min<std::size_t>(asked_.size(), capabilities_.pipelining ? asked_.size() : 1);
   std::string group;
-  for (std::size_t i = 0; i < count; ++i) {
-    group += asked_.front();
-    if (unproven_) sent_.push_back(std::move(asked_.front()));
-    asked_.pop_front();
-  }
+  const auto end = asked_.begin() + static_cast<std::ptrdiff_t>(count);
+  for (auto each = asked_.begin(); each != end; ++each) group += *each;
+  if (unproven_) std::move(asked_.begin(), end, std::back_inserter(sent_));
+  asked_.erase(asked_.begin(), end);
   outstanding_ += count;
   last_sent_ = scope_.now();
   const IoStatus sent = co_await write_all(*stream_, scope_, reply_deadline(), group);
@@ -63,7 +63,7 @@ Task<Reply> SmtpDownstream::answer_next() {
   if (!stream_) {
     // What was asked before the loss is answered by the loss, one reply each.
     if (outstanding_ > 0) --outstanding_;
-    else if (!asked_.empty()) asked_.pop_front();
+    else if (!asked_.empty()) asked_.erase(asked_.begin());
     co_return lost_reply();
   }
   std::optional<Reply> answered = co_await read_reply(reply_deadline());
@@ -122,6 +122,7 @@ Task<std::optional<Reply>> SmtpDownstream::read_reply(io::TimePoint until) {
       if (!stream_) break;
     }
     const io::Scratch space = io::scratch();
+    stream_->look_again();
     const io::IoResult got = stream_->read(space.data, space.size);
     if (got.status == IoStatus::ok) {
       std::string_view input(space.data, got.count);
@@ -206,7 +207,7 @@ Task<bool> SmtpDownstream::revive() {
   // Nothing of a message has gone downstream yet, so a new connection loses nothing (D3); but it would be nobody's, and
   // the next line of an exchange no answer to anything.
   if (authenticated_ || in_exchange_) co_return false;
-  std::deque<std::string> asked = std::exchange(asked_, {});
+  std::vector<std::string> asked = std::exchange(asked_, {});
   std::vector<bool> for_us = std::exchange(for_us_, {});
   const protocol::Capabilities told = capabilities_;
   const Reply banner = co_await connect_anew();  // never one that others have used: it would have to be replaced, too
@@ -303,20 +304,27 @@ io::TimePoint SmtpDownstream::keep_alive(io::TimePoint now) {
   return now + settings_.keepalive;
 }
 
-Task<> SmtpDownstream::close(bool polite) {
+Task<std::optional<Reply>> SmtpDownstream::farewell() {
+  std::optional<Reply> answered;
   if (in_exchange_) drop();  // QUIT would be a response
-  if (stream_ && polite) {
-    const bool shared = co_await release();
-    if (shared) co_return;
-  }
-  if (stream_ && polite && outstanding_ == 0) {
+  if (stream_ && outstanding_ == 0) {
     const io::TimePoint until = scope_.now() + farewell_patience;
     const bool heeded = co_await swallow(until);
     if (heeded) {
       const IoStatus sent = co_await write_all(*stream_, scope_, until, "QUIT\r\n");
-      if (sent == IoStatus::ok) co_await read_reply(until);
+      if (sent == IoStatus::ok) answered = co_await read_reply(until);
     }
     stream_.reset();
+  }
+  co_return answered;
+}
+
+Task<> SmtpDownstream::close(bool polite) {
+  if (in_exchange_) drop();
+  if (stream_ && polite) {
+    const bool shared = co_await release();
+    if (shared) co_return;
+    co_await farewell();
   }
   drop();
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <optional>
 
 #include "proxy/session/connection_pool.h"
@@ -40,9 +39,10 @@ class SmtpDownstream final : public Downstream {
   bool broken() const override { return broken_; }
   io::TimePoint keep_alive(io::TimePoint now) override;
   io::Task<Delivery> deliver(Parcel& parcel) override;
+  io::Task<std::optional<protocol::Reply>> farewell() override;
   io::Task<> close(bool polite) override;
   std::string address() const override { return address_; }
-  const std::string& trouble() const { return lost_why_; }  // why there is no connection
+  std::string trouble() const override { return lost_why_; }
 
  private:
   static constexpr io::Duration farewell_patience = std::chrono::seconds(2);
@@ -62,6 +62,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<protocol::Reply> connect_anew(bool plain_if_allowed = false);
   io::Task<protocol::Reply> begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until);
   io::Task<protocol::Reply> read_banner(io::TimePoint until);
+  io::Task<std::optional<protocol::Reply>> converse(std::string command, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> exchange(std::string command, io::TimePoint until);
   io::Task<std::optional<protocol::Capabilities>> greet_as_ourselves(io::TimePoint until);
   io::Task<bool> start_tls(std::shared_ptr<const io::TlsClientContext> context, const std::string& host,
@@ -84,7 +85,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<std::optional<protocol::Reply>> settle_greeting(const protocol::Reply& banner, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> settle_offer(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> examine_again(io::TimePoint until);
-  io::Task<bool> introduce();
+  io::Task<std::optional<protocol::Reply>> introduce();
   io::Task<protocol::Reply> greet();
   io::Task<protocol::Reply> judge_hello(protocol::Reply answered);
   protocol::Reply refuse_client(std::string why);
@@ -116,7 +117,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<Sent> push_before_dot(Parcel& parcel, io::TimePoint until);
   io::Task<Sent> push_last(Parcel& parcel, io::TimePoint until);
   // smtp_chunk_delivery.cc
-  bool goes_by_bdat(const protocol::Envelope& envelope) const;
+  bool goes_by_bdat(const Parcel& parcel) const;
   io::Task<Sent> push_chunk_start(Parcel& parcel, io::TimePoint until);
   io::Task<Sent> push_chunk_end(Parcel& parcel, io::TimePoint until);
   bool reply_is_early();
@@ -133,13 +134,14 @@ class SmtpDownstream final : public Downstream {
   std::unique_ptr<io::Stream> stream_;
   protocol::ReplyParser parser_;
   std::string unread_;  // bytes behind the last reply
-  std::deque<std::string> asked_;  // commands that have not been sent yet
+  std::vector<std::string> asked_;  // commands that have not been sent yet, a group at most
   std::vector<std::string> sent_;  // while unproven_: sent, and not answered
   std::size_t outstanding_ = 0;    // sent, and answer() has not given the reply yet
   std::vector<bool> for_us_;       // of each command without a reply: answer() keeps that reply to itself
   std::size_t unheeded_ = 0;       // replies that nobody waits for (NOOP, RSET); they come before the outstanding ones
   bool reset_unheeded_ = false;    // the last of them answers RSET
   protocol::Capabilities capabilities_;
+  std::string greeted_by_;  // the EHLO or HELO that this connection has had last
   protocol::Verb hello_verb_ = protocol::Verb::ehlo;
   std::string hello_name_;
   Channel channel_ = Channel::none;

@@ -1,6 +1,7 @@
 // The downstream connection and the client's identity (dialogue.md D1, D5): whom it is told of, by which channel, and
 // that it never goes on as us where it should know somebody else (T:H1, H2).
 #include <algorithm>
+#include <iterator>
 
 #include "config/endpoint.h"
 #include "proxy/session/smtp_downstream.h"
@@ -18,6 +19,13 @@ constexpr std::string_view quit = "QUIT\r\n";
 
 Reply not_examined() {
   return reply::make(421, "4.4.1", "Service not available, the mail server behind could not be examined");
+}
+
+// Behind XCLIENT the server begins anew with its banner to that client (XCLIENT_README), or refuses him as it would have
+// at the connect: too many connections, a blocked address. Its other refusals are of XCLIENT itself, or of us.
+bool is_about_the_client(const Reply& answered) {
+  constexpr int not_taken[] = {500, 501, 502, 503, 504, 550};
+  return (answered.transient() || answered.permanent()) && std::ranges::find(not_taken, answered.code()) == std::end(not_taken);
 }
 
 }  // namespace
@@ -133,28 +141,27 @@ Task<std::optional<Reply>> SmtpDownstream::examine_again(io::TimePoint until) {
   co_return refusal;
 }
 
-// XCLIENT, once on a connection and before the client's own greeting. False: the connection is lost.
-Task<bool> SmtpDownstream::introduce() {
-  if (channel_ != Channel::xclient || introduced_ || !stream_) co_return true;
+// XCLIENT, once on a connection and before the client's own greeting. A reply: no session by this connection.
+Task<std::optional<Reply>> SmtpDownstream::introduce() {
+  if (channel_ != Channel::xclient || introduced_ || !stream_) co_return std::nullopt;
   const bool esmtp = hello_verb_ != protocol::Verb::helo;
   const auto identity = xclient_of(client_, hello_name_, esmtp);
   const std::vector<std::string> commands = format(IdentityVerb::xclient, identity, xclient_offer_);
   for (const std::string& command : commands) {
-    const std::optional<Reply> answered = co_await exchange(command, reply_deadline());
+    std::optional<Reply> answered = co_await converse(command, reply_deadline());
     if (answered && !answered->positive()) lose("refused XCLIENT: " + to_text(*answered));
     if (answered && stream_ && !unread_.empty()) lose("sent more replies than it was asked for");
-    if (!stream_) {
-      const std::optional<Server> which = server();
-      const bool heard = which && services_.identities != nullptr && services_.identities->may_complain(*which);
-      if (heard)
-        complain("clients of downstream " + settings_.name + " are turned away with 421: " + address_ + ' ' +
-                 lost_why_);
-      co_return false;
-    }
+    if (stream_) continue;
+    if (answered && is_about_the_client(*answered)) co_return answered;
+    const std::optional<Server> which = server();
+    const bool heard = which && services_.identities != nullptr && services_.identities->may_complain(*which);
+    if (heard)
+      complain("clients of downstream " + settings_.name + " are turned away with 421: " + address_ + ' ' + lost_why_);
+    co_return refuse_client(lost_why_);
   }
   introduced_ = true;
   greeted_for_us_ = false;
-  co_return true;
+  co_return std::nullopt;
 }
 
 // What the reply to the client's HELO or EHLO says about the channel.

@@ -55,6 +55,8 @@ Task<Reply> SmtpDownstream::open() {
   stream_ = std::move(idle->stream);
   tls_ = std::move(idle->tls);
   life_ = idle->life;
+  greeted_by_ = std::move(idle->greeted_by);
+  capabilities_ = std::move(idle->capabilities);
   unproven_ = true;
   mail_asked_ = false;
   parser_ = protocol::ReplyParser();
@@ -89,6 +91,7 @@ Task<Reply> SmtpDownstream::begin(std::shared_ptr<const io::TlsClientContext> co
   clean_ = true;
   tls_failed_ = false;
   greeted_for_us_ = false;
+  greeted_by_.clear();
   tls_.reset();
   sent_.clear();
   io::Connected connected =
@@ -190,7 +193,10 @@ Task<bool> SmtpDownstream::secure(std::shared_ptr<const io::TlsClientContext> co
   auto stream = std::make_unique<io::TlsStream>(std::move(stream_), std::move(context), host);
   io::TlsStream& tls = *stream;
   stream_ = std::move(stream);
-  io::TlsStream::Handshake shaken = co_await tls.handshake(scope_, until);
+  // A server that falls silent in the handshake leaves time for plain text.
+  const bool may_fall_back = settings_.tls.mode == config::DownstreamTlsMode::opportunistic;
+  const io::TimePoint patience = may_fall_back ? scope_.now() + (until - scope_.now()) / 2 : until;
+  io::TlsStream::Handshake shaken = co_await tls.handshake(scope_, patience);
   if (!shaken) {
     tls_failed_ = true;
     lose("TLS failed: " + shaken.error().text);
@@ -226,6 +232,9 @@ Task<Reply> SmtpDownstream::greet() {
   if (refusal) co_return std::move(*refusal);
   const Verb verb = is_lmtp() ? Verb::lhlo : hello_verb_ == Verb::lhlo ? Verb::ehlo : hello_verb_;
   const std::string command = std::string(to_string(verb)) + " " + hello_name_;
+  // Nobody else could be meant: the session before had this name, too (D4).
+  const bool known = unproven_ && stream_ && channel_ == Channel::none && greeted_by_ == command;
+  if (known) co_return Reply(250, std::nullopt, host_);
   ask(command);
   Reply answered = co_await answer();
   if (answered.code() == 503 && stream_ && !authenticated_) {
@@ -245,6 +254,7 @@ Task<Reply> SmtpDownstream::greet() {
   if (!answered.positive()) life_.tainted = true;
   if (answered.positive())
     capabilities_ = verb == Verb::helo ? protocol::Capabilities() : parse_capabilities(answered);
+  greeted_by_ = answered.positive() ? command : std::string();
   Reply judged = co_await judge_hello(std::move(answered));
   co_return judged;
 }
@@ -269,7 +279,7 @@ Task<bool> SmtpDownstream::release() {
   const bool heeded = co_await swallow(until);
   // Half a reply in the parser is a surplus one, too.
   if (!heeded || !clean_ || parser_.in_progress() || !life_.may_serve_again()) co_return false;
-  IdleConnection idle(std::move(stream_), address_, life_, tls_, host_);
+  IdleConnection idle(std::move(stream_), address_, life_, tls_, host_, greeted_by_, capabilities_);
   services_.pool->keep(settings_, std::move(idle));
   co_return true;
 }

@@ -104,8 +104,10 @@ Task<bool> SmtpSession::greet() {
   }
   const Reply banner = co_await downstream_->open();
   if (!banner.positive()) {
-    const std::string trouble = downstream_->trouble();
-    note(admin::Level::warning, "downstream_refused", to_text(banner) + (trouble.empty() ? "" : "; " + trouble));
+    const std::string at = downstream_->address();
+    const std::string why = downstream_->trouble();
+    note(admin::Level::warning, "downstream_refused",
+         to_text(banner) + (why.empty() ? "" : "; " + at + (at.empty() ? "" : " ") + why));
     end_with(banner);
     co_await deliver_replies();
     co_return false;
@@ -181,24 +183,25 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
     co_return;
   }
   if (std::optional<Reply> refusal = refuse(command, line.text.size())) {
-    if (command.verb != Verb::bdat) co_return own(std::move(*refusal));
-    co_await say_goodbye(std::move(*refusal));
+    if (command.verb == Verb::bdat) co_await say_goodbye(std::move(*refusal));
+    else co_await refuse_line(command, std::move(*refusal));
     co_return;
   }
   co_await perform(command);
 }
 
 Task<> SmtpSession::perform(const protocol::Command& command) {
+  std::optional<Reply> refusal;
   switch (command.verb) {
     case Verb::ehlo:
     case Verb::helo:
-    case Verb::lhlo: co_await on_hello(command.verb, command.argument); break;
+    case Verb::lhlo: co_await on_hello(command); break;
     case Verb::mail:
       if (scope_.draining()) co_await say_goodbye(shutting_down());
       else if (listener_.max_messages != 0 && mails_ >= listener_.max_messages) co_await say_goodbye(enough_messages());
-      else on_mail(command.argument);
+      else refusal = on_mail(command.argument);
       break;
-    case Verb::rcpt: on_rcpt(command.argument); break;
+    case Verb::rcpt: refusal = on_rcpt(command.argument); break;
     case Verb::rset: on_rset(); break;
     case Verb::data: co_await on_data(); break;
     case Verb::bdat: co_await on_bdat(command.argument); break;
@@ -207,13 +210,14 @@ Task<> SmtpSession::perform(const protocol::Command& command) {
     case Verb::xclient: co_await on_xclient(command.argument); break;
     case Verb::xforward: co_await on_xforward(command.argument); break;
     case Verb::auth: co_await on_auth(command.argument); break;
-    case Verb::noop: on_noop(); break;
+    case Verb::noop: co_await on_noop(); break;
     case Verb::vrfy:
     case Verb::expn:
     case Verb::help:
-    case Verb::etrn: co_await on_inquiry(command.verb, command.argument); break;
+    case Verb::etrn: co_await on_inquiry(command); break;
     default: own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here")); break;
   }
+  if (refusal) co_await refuse_line(command, std::move(*refusal));
 }
 
 // Behind the answers of the group, unless one of them was a farewell itself.
@@ -285,6 +289,8 @@ Task<bool> SmtpSession::deliver_replies() {
   errors_told_ = errors_;
   if (new_errors && errors_ > listener_.max_errors / 2 && !ending_)
     co_await io::Wait(scope_, scope_.now() + error_delay);
+  // Not where the client has said more: the RST for what nobody reads would overtake these words.
+  if (ending_ && !client_->has_unread()) client_->stream().last_words();
   const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
   co_return told;
 }

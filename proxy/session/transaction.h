@@ -38,6 +38,7 @@ struct Transaction {
   protocol::DotDecoder::Counts counts;
   std::optional<protocol::Reply> refusal;  // of the content itself: too big, NUL, bare line ends, no space
   std::string trace_field;                 // our Received field, or empty
+  bool by_data = true;                     // its content came by DATA, not by BDAT
   bool hidden = false;                     // no other field is added either
   judge::Verdict verdict;
   bool judged = false;

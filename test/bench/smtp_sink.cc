@@ -30,8 +30,8 @@ namespace {
 
 constexpr std::string_view end_of_data = "\r\n.\r\n";
 constexpr std::string_view ehlo_reply =
-    "250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 104857600\r\n250-SMTPUTF8\r\n250-DSN\r\n"
-    "250 ENHANCEDSTATUSCODES\r\n";
+    "250-sink.example\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n"
+    "250-SMTPUTF8\r\n250 CHUNKING\r\n";  // as Postfix has it
 constexpr std::size_t longest_line = 8192;
 constexpr int accepts_at_once = 64;
 
@@ -63,6 +63,8 @@ class EndOfData {
 struct Connection {
   bool in_data = false;
   EndOfData end;
+  std::uint64_t chunk = 0;  // octets of a BDAT that are still to come
+  bool last_chunk = false;
   std::string partial_line;
 };
 
@@ -77,6 +79,7 @@ class Sink {
   void read_from(int fd);
   bool take(Connection& connection, std::string_view bytes);  // false after QUIT
   bool take_line(Connection& connection, std::string_view line);
+  void end_chunk(const Connection& connection);
   void drop(int fd);
   void print_counts() const;
 
@@ -139,7 +142,7 @@ void Sink::accept_all() {
 
 void Sink::drop(int fd) {
   auto& connection = connections_[static_cast<std::size_t>(fd)];
-  counts_.partial += connection->in_data ? 1 : 0;
+  counts_.partial += connection->in_data || connection->chunk > 0 ? 1 : 0;
   connection.reset();
   --counts_.open;
   close(fd);
@@ -154,6 +157,10 @@ bool Sink::take_line(Connection& connection, std::string_view line) {
     reply_ += "354 go on\r\n";
     connection.in_data = true;
     connection.end.start();
+  } else if (is("BDAT ")) {
+    connection.chunk = std::strtoull(line.data() + 5, nullptr, 10);
+    connection.last_chunk = line.find(" LAST") != std::string_view::npos;
+    if (connection.chunk == 0) end_chunk(connection);
   } else if (is("QUIT")) {
     reply_ += "221 2.0.0 bye\r\n";
     return false;
@@ -161,8 +168,21 @@ bool Sink::take_line(Connection& connection, std::string_view line) {
   return true;
 }
 
+void Sink::end_chunk(const Connection& connection) {
+  counts_.messages += connection.last_chunk ? 1 : 0;
+  reply_ += connection.last_chunk ? "250 2.0.0 ok: taken\r\n" : "250 2.0.0 ok: chunk\r\n";
+}
+
 bool Sink::take(Connection& connection, std::string_view bytes) {
   while (!bytes.empty()) {
+    if (connection.chunk > 0) {
+      const std::size_t piece = std::min<std::uint64_t>(connection.chunk, bytes.size());
+      counts_.octets += piece;
+      bytes.remove_prefix(piece);
+      connection.chunk -= piece;
+      if (connection.chunk == 0) end_chunk(connection);
+      continue;
+    }
     if (connection.in_data) {
       const auto end = connection.end.find_in(bytes);
       counts_.octets += end.value_or(bytes.size());

@@ -49,6 +49,25 @@ class ReuseTest(unittest.TestCase):
         self.settled(1, 0)
         self.assertEqual(self.downstream.greetings, [b"EHLO client%d.example" % number for number in range(5)])
 
+    def test_a_session_of_the_same_name_does_not_greet_again(self):
+        gatepost = self.serve()
+        for name in ["a.example", "a.example", "b.example", "b.example", "a.example"]:
+            self.assertEqual(self.session(gatepost, name), [250])
+        self.settled(1, 0)
+        self.assertEqual(self.downstream.greetings, [b"EHLO a.example", b"EHLO b.example", b"EHLO a.example"])
+
+    def test_a_connection_that_dies_behind_the_greeting_that_was_saved_is_replaced_and_greeted(self):
+        gatepost = self.serve()
+        self.assertEqual(self.session(gatepost), [250])
+        with gatepost.wire() as wire:
+            wire.reply()
+            self.assertEqual(wire.say(b"EHLO client.example")[0], 250)
+            self.downstream.hang_up()
+            self.settled(1, 1)
+            self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
+            wire.say(b"QUIT")
+        self.assertEqual(self.downstream.greetings, [b"EHLO client.example"] * 2)
+
     def test_off_by_one_key(self):
         gatepost = self.serve({"reuse": False})
         for _ in range(3):

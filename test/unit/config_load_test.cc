@@ -55,7 +55,7 @@ TEST_CASE("unknown keys") {
       {R"(,"x\u0000\n":1)", "/x\\u0000\\u000A: unknown key \"x\\u0000\\u000A\""},
       {R"(,"override":true)", "/override: unknown key \"override\"; it is true or false, and only in files of conf.d"},
   });
-  for (const char* later : {"original", "callback", "routes", "intercept"}) {
+  for (const char* later : {"callback", "routes", "intercept"}) {
     CAPTURE(later);
     const Lines lines =
         outcome(R"({"listeners":[)" + listener() + R"(],"downstreams":{"mta":{"path":"/m",")" + later + "\":1}}}");
@@ -248,8 +248,8 @@ TEST_CASE("downstreams") {
   };
   for (const Case& c : {
            Case{R"("servers":["127.0.0.1:26"],"path":"/m")",
-                "f:3:22: /downstreams/mta: has servers and path; of servers and path it must have exactly one"},
-           Case{"", "f:3:22: /downstreams/mta: has neither; of servers and path it must have exactly one"},
+                "f:3:22: /downstreams/mta: has servers and path; of servers, path and original it must have exactly one"},
+           Case{"", "f:3:22: /downstreams/mta: has none; of servers, path and original it must have exactly one"},
            Case{R"("servers":[])", "f:3:33: /downstreams/mta/servers: must not be empty"},
            Case{R"("servers":"127.0.0.1:26")",
                 "f:3:33: /downstreams/mta/servers: expects an array of strings, not \"127.0.0.1:26\""},
@@ -330,12 +330,11 @@ TEST_CASE("all errors at once, in the order of the file") {
         Lines{"f:2:14: /hostname: \"\" must have 1 to 255 characters",
               "f:3:16: /listeners/0/address: missing: Address to listen on; port 0 takes any free port.",
               "f:3:16: /listeners/0/downstream: missing: Name of the downstream that gets the mail.",
-              "f:4:23: /downstreams/a: has neither; of servers and path it must have exactly one",
+              "f:4:23: /downstreams/a: has none; of servers, path and original it must have exactly one",
               "f:5:11: /loops: expects a whole number, not true",
               "f:6:2: /loops: duplicate key \"loops\"; the first one stands at line 5",
               "f:7:2: /lgo: unknown key \"lgo\"; did you mean \"log\"?"});
-  CHECK(outcome("{}") == Lines{"f:1:1: /listeners: missing: Where clients connect.",
-                               "f:1:1: /downstreams: missing: Where mail goes: each has either servers or path."});
+  CHECK(outcome("{}") == Lines{"f:1:1: /listeners: missing: Where clients connect."});
   CHECK(outcome("[]") == Lines{"f:1:1: expects an object, not an array"});
 }
 

@@ -184,6 +184,27 @@ TEST_CASE("tcp: bytes and their end together") {
   server.finish(bytes_with_their_end(server));
 }
 
+Task<> bytes_with_a_reset(Server& server) {
+  // One event tells of both, and says no more of the RST than of room to write.
+  const auto client = co_await server.connect();
+  co_await server.welcome(1);
+  co_await write_all(*server.streams.front(), server.scope, io::never, "250-half a reply\r\n");
+  server.streams.front()->abort_on_close();
+  server.streams.clear();
+  std::string half = co_await server.read(*client, 1);
+  CHECK(half == "250-half a reply\r\n");
+  client->look_again();
+  IoStatus end = IoStatus::ok;
+  half = co_await server.read(*client, 1, &end);
+  CHECK(half.empty());
+  CHECK(end == IoStatus::reset);
+}
+
+TEST_CASE("tcp: bytes and a reset together, on a connection of our own") {
+  Server server;
+  server.finish(bytes_with_a_reset(server));
+}
+
 Task<> aborted(Server& server) {
   auto client = co_await server.connect();
   co_await server.welcome(1);
