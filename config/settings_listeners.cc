@@ -65,7 +65,8 @@ std::vector<Setting> content() {
                           "What a FIN without QUIT means while a client waits: it is gone, or it only sends no more."),
       key<&L::nul>("nul", {}, "What becomes of content that holds NUL."),
       key<&L::received>("received", {}, "Add a Received field to each message."),
-      key<&L::hide>("hide", {}, "Show the server's own banner and EHLO, add no header field, never reuse connections."),
+      key<&L::hide>("hide", {},
+                    "Show the server itself: its banner, EHLO and replies, no added field, no reuse of connections."),
       key<&L::mixed_replies>("mixed_replies", {},
                              "Servers may accept a message for some recipients only: keep a journal of who has it "
                              "and have the client try again, or take one recipient at a time."),

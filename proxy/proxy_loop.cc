@@ -45,7 +45,8 @@ ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
       spool(start.config->spool.directory, start.config->spool.memory, start.config->spool.total_memory,
             std::string(scanner::synthetic_prefix)),
       hosts(read_hosts(start.config->dns, log)),
-      admission(start.config) {}
+      admission(start.config),
+      interception(start.config) {}
 
 bool ProxyShared::use_tls_files(int files) {
   const auto unsealed = io::TlsFiles::unseal(files);
@@ -95,7 +96,8 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
                 }),
       names_(loop_, resolver_,
              [this](const std::string& sentence) { shared_.log.say(index_ + 1, admin::Level::warning, sentence); }),
-      connector_(loop_, &names_),
+      transparent_([this](int family) { tell(supervisor::Message::Kind::sockets, family == AF_INET6 ? "6" : "4"); }),
+      connector_(loop_, &names_, &transparent_, shared.interception.wanted() ? &shared.interception.own : nullptr),
       keeper_(loop_, [this] { tell(supervisor::Message::Kind::silent, "keeper"); }),
       pool_(loop_),
       identities_(loop_),
@@ -145,7 +147,8 @@ void ProxyShared::log_refused(unsigned ring, const RefusedClients& refused) {
   record.text("event", "refused").text("reason", to_string(refused.reason));
   record.text("listener", config->listeners[refused.listener].name);
   if (is_for_network(refused.reason)) record.text("network", admission.text_of(refused.listener, refused.network));
-  record.number("clients", refused.count).quoted("reply", reply.substr(0, reply.size() - 2));
+  record.number("clients", refused.count);
+  if (!reply.empty()) record.quoted("reply", reply.substr(0, reply.size() - 2));
   log.write(ring, admin::Level::warning, std::move(record));
 }
 
@@ -155,10 +158,22 @@ void ProxyLoop::note_refusal(Refusal reason, std::size_t listener, const sockadd
   if (refused) shared_.log_refused(index_ + 1, *refused);
 }
 
+// Closed without a word: whoever comes to the port of a listener with intercept by himself has no business there.
+bool ProxyLoop::is_stray(std::size_t listener, session::Arrival& arrival, int socket) {
+  if (shared_.config->listeners[listener].intercept == config::Intercept::none) return false;
+  auto intercepted = shared_.interception.look(listener, socket, arrival.peer, loop_.now());
+  if (!intercepted) note_refusal(intercepted.error(), listener, reinterpret_cast<const sockaddr*>(&arrival.peer));
+  else arrival.intercepted = std::move(*intercepted);
+  return !intercepted;
+}
+
 void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
   const int socket = accepted.socket.get();
   const auto* peer = reinterpret_cast<const sockaddr*>(&accepted.peer);
   try {
+    session::Arrival arrival;
+    arrival.peer = accepted.peer;
+    if (is_stray(listener, arrival, socket)) return;
     auto place = shared_.admission.admit(listener, peer, loop_.now());
     if (!place) {
       const std::string_view line = farewell(place.error());
@@ -167,8 +182,6 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
         ::send(socket, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       return note_refusal(place.error(), listener, peer);
     }
-    session::Arrival arrival;
-    arrival.peer = accepted.peer;
     arrival.local = locals_[listener];
     if (arrival.local.ss_family == AF_UNSPEC) arrival.local = name_of(socket);
     auto client = std::make_unique<io::TcpStream>(loop_, std::move(accepted.socket), peer, accepted.peer_length);
@@ -220,6 +233,8 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
     keeper_.attach(std::move(fd));
     tell(Kind::ready, "keeper");
   }
+  else if (message->kind == Kind::transparent_socket && fd)
+    transparent_.add(message->text == "6" ? AF_INET6 : AF_INET, std::move(fd));
   else if (message->kind == Kind::tls_files) services_.tls = shared_.tls();
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proxy/admission.h"
+#include "proxy/interception.h"
 #include "proxy/io/address_cache.h"
 #include "proxy/io/channel.h"
 #include "proxy/io/event_loop.h"
@@ -38,6 +39,7 @@ struct ProxyShared {
   std::shared_ptr<const io::HostsFile> hosts;  // null: none
   Admission admission;
   Refusals refusals;
+  Interception interception;
   void log_refused(unsigned ring, const RefusedClients& refused);
 
  private:
@@ -56,6 +58,7 @@ class ProxyLoop final : private session::InFlight {
   class Inbox;
   class Seat;
   void welcome(std::size_t listener, io::Accepted accepted);
+  bool is_stray(std::size_t listener, session::Arrival& arrival, int socket);
   void note_refusal(Refusal reason, std::size_t listener, const sockaddr* client);
   io::Task<> serve_client(Admission::Seat place, std::unique_ptr<io::Stream> client, session::Arrival arrival);
   void obey(std::string_view packet, scanner::OwnedFd fd);
@@ -71,6 +74,7 @@ class ProxyLoop final : private session::InFlight {
   io::EventLoop loop_;
   io::UnboundResolver resolver_;
   io::AddressCache names_;
+  io::TransparentSockets transparent_;
   io::TcpConnector connector_;
   std::optional<judge::ChannelScanClient> scanner_;
   judge::ChannelKeeperClient keeper_;

@@ -12,15 +12,24 @@ std::string_view to_string(Refusal reason) {
       return "max_client_sessions";
     case Refusal::client_connections:
       return "max_client_connections";
+    case Refusal::not_intercepted:
+      return "not_intercepted";
+    case Refusal::port_not_intercepted:
+      return "port_not_intercepted";
+    case Refusal::destination_not_protected:
+      return "destination_not_protected";
+    case Refusal::loop:
+      return "loop";
   }
   return "";
 }
 
 bool is_for_network(Refusal reason) {
-  return reason == Refusal::client_sessions || reason == Refusal::client_connections;
+  return reason >= Refusal::client_sessions;
 }
 
 std::string_view farewell(Refusal reason) {
+  if (reason >= Refusal::not_intercepted) return {};
   if (reason == Refusal::memory) return "421 4.3.2 Not enough memory for more sessions, please try again later\r\n";
   if (!is_for_network(reason)) return "421 4.3.2 Too many connections, please try again later\r\n";
   return "421 4.7.0 Too many connections from your network, please try again later\r\n";

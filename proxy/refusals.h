@@ -14,10 +14,15 @@
 
 #include "proxy/io/loop.h"
 
-// The key of the configuration that was exceeded.
-enum class Refusal : std::uint8_t { memory, sessions, listener_sessions, client_sessions, client_connections };
+// The key of the configuration that was exceeded; or, of a connection to a listener with intercept: nobody has redirected
+// it, it was meant for what is not ours to take, or it is one of our own that came back.
+enum class Refusal : std::uint8_t {
+  memory, sessions, listener_sessions, client_sessions, client_connections,
+  not_intercepted, port_not_intercepted, destination_not_protected, loop,
+};
 std::string_view to_string(Refusal reason);  // "limits.memory", "max_client_sessions" ...
-// What the client reads, with CRLF: 421 4.3.2 for what is full for everybody, 421 4.7.0 for his own network.
+// What the client reads, with CRLF: 421 4.3.2 for what is full for everybody, 421 4.7.0 for his own network; empty where
+// there should be nobody at all.
 std::string_view farewell(Refusal reason);
 bool is_for_network(Refusal reason);
 

@@ -51,28 +51,6 @@ std::string why_not(const Query& query) { return query.answer() ? query.answer()
 
 }  // namespace
 
-// Somebody who waits for the answer to a question that is on its way.
-class AddressCache::Waiter {
- public:
-  explicit Waiter(Entry& entry) : entry_(entry), next_(entry.first) {
-    if (next_ != nullptr) next_->previous_ = this;
-    entry.first = this;
-  }
-  Waiter(const Waiter&) = delete;
-  Waiter& operator=(const Waiter&) = delete;
-  ~Waiter() {
-    (previous_ != nullptr ? previous_->next_ : entry_.first) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
-  }
-  Waiter* next() const { return next_; }
-  Signal answered;
-
- private:
-  Entry& entry_;
-  Waiter* previous_ = nullptr;
-  Waiter* next_;
-};
-
 // However a question ends, nobody waits for it any more.
 class AddressCache::Asking {
  public:
@@ -81,7 +59,7 @@ class AddressCache::Asking {
   Asking& operator=(const Asking&) = delete;
   ~Asking() {
     entry_.asking = false;
-    for (Waiter* waiter = entry_.first; waiter != nullptr; waiter = waiter->next()) waiter->answered.raise();
+    entry_.waiters.wake_all();
   }
 
  private:
@@ -95,9 +73,9 @@ Task<AddressCache::Addresses> AddressCache::addresses(config::Endpoint server, S
   const auto stale = [&] { return scope.now() < entry.stale_until; };
   if (!fresh() && !entry.asking && scope.now() >= entry.quiet_until) loop_.spawn(ask(std::move(name), entry));
   if (!fresh() && !(stale() && entry.failing)) {
-    Waiter waiter(entry);
+    Waiter waiter(entry.waiters);
     while (entry.asking)
-      if (co_await Wait(scope, until, waiter.answered) == Woken::deadline) break;
+      if (co_await Wait(scope, until, waiter.woken) == Woken::deadline) break;
   }
   if (!fresh() && !stale()) co_return std::unexpected(entry.asking ? "no answer in time" : entry.trouble);
   std::vector<config::Endpoint> found;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "proxy/io/resolver.h"
+#include "proxy/io/waiters.h"
 
 namespace io {
 
@@ -36,7 +37,6 @@ class AddressCache {
   Task<Addresses> addresses(config::Endpoint server, Scope& scope, TimePoint until);
 
  private:
-  class Waiter;
   class Asking;
   struct Entry {
     std::vector<AddressRecord> addresses;
@@ -44,7 +44,7 @@ class AddressCache {
     bool failing = false;                                   // the last question had no answer
     bool asking = false;
     std::string trouble = "could not be asked for";
-    Waiter* first = nullptr;
+    Waiters waiters;
   };
   Task<> ask(std::string name, Entry& entry);
   void learn(const std::string& name, Entry& entry, const Query& six, const Query& four);

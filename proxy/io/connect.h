@@ -9,7 +9,9 @@
 #include "config/config.h"
 #include "proxy/io/address_cache.h"
 #include "proxy/io/event_loop.h"
+#include "proxy/io/own_connections.h"
 #include "proxy/io/stream.h"
+#include "proxy/io/transparent_sockets.h"
 
 namespace io {
 
@@ -31,21 +33,39 @@ class Connector {
   // Tries `servers` in order, each address for at most `per_server`, all together until `until`.
   virtual Task<Connected> connect(const std::vector<config::Endpoint>& servers, Scope& scope, Duration per_server,
                                   TimePoint until) = 0;
+  // The same from the address of somebody else (spoofed source), by a port of the kernel's choice; addresses of the other
+  // family are passed over.
+  virtual Task<Connected> connect_as(const sockaddr_storage& source, const std::vector<config::Endpoint>& servers,
+                                     Scope& scope, Duration per_server, TimePoint until);
 };
 
 class TcpConnector final : public Connector {
  public:
-  // Without `names` a server that is a name cannot be reached.
-  explicit TcpConnector(EventLoop& loop, AddressCache* names = nullptr) : loop_(loop), names_(names) {}
+  // Without `names` a server that is a name cannot be reached, without `transparent` nobody is connected as somebody
+  // else; `own` hears of every connection.
+  explicit TcpConnector(EventLoop& loop, AddressCache* names = nullptr, TransparentSockets* transparent = nullptr,
+                        OwnConnections* own = nullptr)
+      : loop_(loop), names_(names), transparent_(transparent), own_(own) {}
   Task<Connected> connect(const std::vector<config::Endpoint>& servers, Scope& scope, Duration per_server,
                           TimePoint until) override;
+  Task<Connected> connect_as(const sockaddr_storage& source, const std::vector<config::Endpoint>& servers, Scope& scope,
+                             Duration per_server, TimePoint until) override;
 
  private:
-  Task<int> begin(int socket, const config::Endpoint& server, Scope& scope, TimePoint until);
-  Task<Connected> connect_one(const config::Endpoint& server, Scope& scope, TimePoint until);
+  using Held = std::shared_ptr<const void>;
+  Task<int> begin(int socket, const config::Endpoint& server, Held& held, Scope& scope, TimePoint until);
+  Task<Connected> establish(scanner::OwnedFd socket, const config::Endpoint& server, Scope& scope, TimePoint until);
+  Task<Connected> reach(const sockaddr_storage* source, const std::vector<config::Endpoint>& servers, Scope& scope,
+                        Duration per_server, TimePoint until);
+  Task<Connected> connect_one(const sockaddr_storage* source, const config::Endpoint& server, Scope& scope,
+                              TimePoint until);
+  Task<Connected> connect_one_as(const sockaddr_storage& source, const config::Endpoint& server, Scope& scope,
+                                 TimePoint until);
   Task<AddressCache::Addresses> addresses_of(const config::Endpoint& server, Scope& scope, TimePoint until);
   EventLoop& loop_;
   AddressCache* names_;
+  TransparentSockets* transparent_;
+  OwnConnections* own_;
 };
 
 }  // namespace io

@@ -1,6 +1,7 @@
 // A connected TCP (or UNIX) socket as a Stream: edge-triggered, one registration for its whole life.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <sys/socket.h>
 
@@ -23,6 +24,8 @@ class TcpStream final : public Stream, public FdWatch::Owner {
   IoResult write(const iovec* parts, int count) override;
   void last_words() override { flags_ |= MSG_MORE; }
   IoResult send_file(int fd, off_t offset, std::size_t count) override;
+  // Lives as long as this stream.
+  void keep(std::shared_ptr<const void> companion) { companion_ = std::move(companion); }
   void abort_on_close() override;
   std::string peer() const override;
   void shutdown_write() override;
@@ -35,6 +38,7 @@ class TcpStream final : public Stream, public FdWatch::Owner {
   IoResult from_errno(int error, bool& hint);
   IoResult sent(ssize_t count);
 
+  std::shared_ptr<const void> companion_;  // goes after the socket
   OwnedFd socket_;
   sockaddr_storage peer_{};
   int flags_ = MSG_NOSIGNAL;  // of each write

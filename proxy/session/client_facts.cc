@@ -34,8 +34,12 @@ ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {
   const config::Endpoint peer = endpoint_of(arrival.peer);
   facts.port = port_of(peer);
   facts.loopback = facts.ip.empty() || is_loopback(peer);  // a UNIX socket is on this host
-  facts.destination_ip = ip_of(arrival.local);
-  facts.destination_port = port_of(endpoint_of(arrival.local));
+  const bool outgoing = listener.direction == config::Direction::outgoing;
+  if (outgoing || listener.intercept != config::Intercept::none) facts.direction = outgoing ? "outgoing" : "incoming";
+  facts.intercepted = arrival.intercepted;
+  const sockaddr_storage& meant = arrival.intercepted ? arrival.intercepted->destination.address : arrival.local;
+  facts.destination_ip = ip_of(meant);
+  facts.destination_port = port_of(endpoint_of(meant));
   return facts;
 }
 

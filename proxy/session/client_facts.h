@@ -27,15 +27,23 @@ class Occupancy {
   virtual bool recount(const sockaddr* told, std::string_view& farewell) = 0;
 };
 
+// A connection that was meant for somebody else.
+struct Intercepted {
+  config::Endpoint destination;  // where the client meant to go
+  sockaddr_storage client{};     // its own end
+};
+
 // The two ends of an accepted connection.
 struct Arrival {
   sockaddr_storage peer{};
   sockaddr_storage local{};
+  std::shared_ptr<const Intercepted> intercepted;  // null: it was meant for us
   Occupancy* occupancy = nullptr;  // outlives the session; nullptr: nobody counts
 };
 
 struct ClientFacts {
   std::string listener;
+  std::string_view direction{};  // "incoming" or "outgoing"; empty: nobody is to ask
   std::string peer;     // ip:port at the other end of the connection
   std::string address;  // ip:port of the client, the same unless somebody in front told another
   std::string ip;
@@ -51,6 +59,7 @@ struct ClientFacts {
   std::optional<io::TlsFacts> tls;
   bool authenticated = false;  // AUTH has succeeded
   std::string login;           // its user where it is known, or told by XCLIENT
+  std::shared_ptr<const Intercepted> intercepted;  // null: the client has connected to us knowingly
   // What else a peer in front has told; null: nothing. The texts are its own, or its client's: escape them.
   std::shared_ptr<const protocol::ProxyHeader> front;         // for its TLVs
   std::shared_ptr<const protocol::ClientIdentity> forwarded;  // XFORWARD, of this transaction, for the log alone

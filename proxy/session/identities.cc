@@ -72,28 +72,6 @@ Task<Standing> examine(Services services, Server server, bool recipients, io::Sc
   co_return conclude(server, offered ? Channel::xclient : Channel::none, report, recipients && !offered);
 }
 
-// Somebody who waits for an examination that goes on.
-class Identities::Waiter {
- public:
-  explicit Waiter(Entry& entry) : entry_(entry), next_(entry.first) {
-    if (next_ != nullptr) next_->previous_ = this;
-    entry.first = this;
-  }
-  Waiter(const Waiter&) = delete;
-  Waiter& operator=(const Waiter&) = delete;
-  ~Waiter() {
-    (previous_ != nullptr ? previous_->next_ : entry_.first) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
-  }
-  Waiter* next() const { return next_; }
-  io::Signal over;
-
- private:
-  Entry& entry_;
-  Waiter* previous_ = nullptr;
-  Waiter* next_;
-};
-
 // However an examination ends, nobody waits for it any more.
 class Identities::Examination {
  public:
@@ -102,7 +80,7 @@ class Identities::Examination {
   Examination& operator=(const Examination&) = delete;
   ~Examination() {
     entry_.examining = false;
-    for (Waiter* waiter = entry_.first; waiter != nullptr; waiter = waiter->next()) waiter->over.raise();
+    entry_.waiters.wake_all();
   }
 
  private:
@@ -119,14 +97,14 @@ Task<Standing> Identities::standing(Services services, Server server, io::Scope&
   if (entries_.size() >= most_entries)
     std::erase_if(entries_, [&](const auto& each) {
       const Entry& entry = each.second;
-      return !entry.examining && entry.first == nullptr && scope.now() >= entry.fresh_until;
+      return !entry.examining && entry.waiters.empty() && scope.now() >= entry.fresh_until;
     });
   Entry& entry = entries_[key_of(server)];
   const auto fresh = [&] { return scope.now() < entry.fresh_until; };
-  Waiter waiter(entry);
+  io::Waiter waiter(entry.waiters);
   if (!fresh() && !entry.examining) loop_.spawn(look(services, server, entry));
   while (!fresh() && entry.examining)
-    if (co_await io::Wait(scope, until, waiter.over) == io::Woken::deadline) break;
+    if (co_await io::Wait(scope, until, waiter.woken) == io::Woken::deadline) break;
   if (fresh()) co_return entry.standing;
   Standing nothing;
   nothing.evidence = "could not be examined in time";

@@ -13,7 +13,7 @@
 #include "protocol/capabilities.h"
 #include "protocol/proxy_header.h"
 #include "protocol/xclient.h"
-#include "proxy/io/wait.h"
+#include "proxy/io/waiters.h"
 #include "proxy/session/client_facts.h"
 #include "proxy/session/services.h"
 
@@ -85,14 +85,13 @@ class Identities {
   bool may_complain(const Server& server);
 
  private:
-  class Waiter;
   class Examination;
   struct Entry {
     Standing standing;
     io::TimePoint fresh_until{}, examined{}, complained{};
     Channel logged_channel = Channel::undecided;
     bool examining = false;
-    Waiter* first = nullptr;
+    io::Waiters waiters;
   };
   io::Task<> look(Services services, Server server, Entry& entry);
   void settle(const Services& services, const Server& server, Entry& entry, Standing found);

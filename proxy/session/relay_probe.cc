@@ -102,6 +102,7 @@ Task<ProbeReport> probe(Services services, Server server, ProbeOrder order, io::
   services.identities = nullptr;
   config::Downstream settings = *server.settings;
   settings.identity = as_configured(order.as);
+  settings.original = false;  // the address is known here
   settings.greeting_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(order.patience);
   const ClientFacts client = nobody_in_particular(services.config->hostname);
   SmtpDownstream leg(services, settings, *server.listener, client, scope);

@@ -61,6 +61,8 @@ class SmtpDownstream final : public Downstream {
   bool may_go_on_with(const IdleConnection& idle);
   io::Task<protocol::Reply> connect_anew(bool plain_if_allowed = false);
   io::Task<protocol::Reply> begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until);
+  io::Task<io::Connected> connect(io::TimePoint until);
+  Channel configured_channel() const;
   io::Task<protocol::Reply> read_banner(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> converse(std::string command, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> exchange(std::string command, io::TimePoint until);

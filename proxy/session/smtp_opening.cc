@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "config/endpoint.h"
 #include "proxy/io/tls_contexts.h"
 #include "proxy/io/tls_stream.h"
 #include "proxy/session/smtp_downstream.h"
@@ -27,8 +28,8 @@ Reply not_safe() {
 }  // namespace
 
 bool SmtpDownstream::may_share() const {
-  const Channel channel = channel_of(settings_.identity);
-  return services_.pool != nullptr && settings_.reuse && !listener_.hide && !scope_.draining() && !is_proxy(channel) &&
+  const Channel channel = configured_channel();
+  return services_.pool != nullptr && settings_.reuse && !settings_.original && !listener_.hide && !scope_.draining() && !is_proxy(channel) &&
          channel != Channel::xclient;
 }
 
@@ -36,7 +37,7 @@ bool SmtpDownstream::may_share() const {
 bool SmtpDownstream::may_go_on_with(const IdleConnection& idle) {
   address_ = idle.address;
   host_ = idle.host;
-  channel_ = channel_of(settings_.identity);
+  channel_ = configured_channel();
   if (channel_ != Channel::undecided && !is_examined()) return true;
   const std::optional<Server> which = server();
   const Standing* const known = which && services_.identities != nullptr ? services_.identities->known(*which) : nullptr;
@@ -84,6 +85,23 @@ Task<Reply> SmtpDownstream::connect_anew(bool plain_if_allowed) {
   co_return refusal ? *refusal : banner;
 }
 
+// To where the config says, or where the client meant to go; there as ourselves or as the client.
+Task<io::Connected> SmtpDownstream::connect(io::TimePoint until) {
+  const std::shared_ptr<const Intercepted> meant = settings_.original ? client_.intercepted : nullptr;
+  if (settings_.original && !meant) co_return std::unexpected(io::ConnectError("nobody knows where the client meant to go"));
+  const std::vector<config::Endpoint> servers = meant ? std::vector(1, meant->destination) : settings_.servers;
+  std::optional<config::Endpoint> client;
+  if (configured_channel() == Channel::spoof) {
+    client = config::parse_address(client_.address);
+    if (!client) co_return std::unexpected(io::ConnectError("the client has no address that could be taken"));
+  }
+  io::Task<io::Connected> connecting =
+      client ? services_.connector->connect_as(client->address, servers, scope_, settings_.connect_timeout, until)
+             : services_.connector->connect(servers, scope_, settings_.connect_timeout, until);
+  io::Connected connected = co_await std::move(connecting);
+  co_return connected;
+}
+
 // One connection up to where the client's own EHLO may follow. Without `context` it stays in plain text.
 Task<Reply> SmtpDownstream::begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until) {
   life_ = ConnectionLife();
@@ -94,8 +112,7 @@ Task<Reply> SmtpDownstream::begin(std::shared_ptr<const io::TlsClientContext> co
   greeted_by_.clear();
   tls_.reset();
   sent_.clear();
-  io::Connected connected =
-      co_await services_.connector->connect(settings_.servers, scope_, settings_.connect_timeout, until);
+  io::Connected connected = co_await connect(until);
   if (!connected) {
     lost_why_ = connected.error().text;
     co_return not_available();

@@ -86,6 +86,8 @@ void summarise(admin::Record& record, const Transaction& mail, const ClientFacts
   if (client.tls) record.text("tls", client.tls->version + "/" + client.tls->cipher);
   if (!client.login.empty()) record.path("login", client.login);
   record.text("listener", client.listener);
+  if (!client.direction.empty()) record.text("direction", client.direction);
+  if (client.intercepted) record.text("meant_for", client.intercepted->destination.text);
   record.path("from", mail.envelope.mail.reverse_path ? format(*mail.envelope.mail.reverse_path) : "");
   if (!mail.envelope.recipients.empty()) record.path("to", format(mail.envelope.recipients.front().forward_path));
   record.number("nrcpt", mail.envelope.recipients.size());

@@ -16,10 +16,12 @@ struct Message {
                     // socket (keeper)
     log_file,       // the descriptor is the log from now on
     tls_files,      // the descriptor holds certificates and keys for new sessions (io/tls_files.h)
+    transparent_socket,  // index = loop, text = "4" or "6"; the descriptor may take any source address
     drain,          // finish what runs, accept no more, then exit 0
     cut,            // end now; replies that are still owed become 4yz
     // child -> supervisor
     ready,   // listeners are served / jobs are taken; index = loop, text = "scanner" or "keeper": it has that one now
+    sockets,  // index = loop, text = "4" or "6": send a batch of transparent sockets of this family
     silent,  // index = loop, text = "scanner" or "keeper": no answer in time, replace it
   } kind = Kind::ready;
   std::uint32_t index = 0;

@@ -87,6 +87,7 @@ class Family {
   void hear(Child& child);
   void obey(Child& child, const Message& message);
   void replace(Child& child, const Link& link);
+  void send_transparent_sockets(const Message& wanted);
   void copy_scanner_words(bool to_the_end);
   void say(admin::Level level, const std::string& sentence) { log_.say(0, level, sentence); }
 
@@ -106,6 +107,7 @@ class Family {
   scanner::OwnedFd scanner_words_;    // its standard error
   std::string scanner_line_;          // begun there
   bool scanner_failed_ = false;
+  bool transparent_failed_ = false;  // and the log has heard of it
   bool ever_ready_ = false, hopeless_ = false;
   bool proxy_ends_ = false, others_end_ = false, ended_well_ = true;
 };

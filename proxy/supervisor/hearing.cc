@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
+#include "firewall/transparent_socket.h"
+#include "proxy/io/transparent_sockets.h"
 #include "proxy/supervisor/family.h"
 
 namespace supervisor {
@@ -54,9 +57,29 @@ void Family::obey(Child& child, const Message& message) {
   if (message.kind == Kind::ready && message.text == "scanner") greeted_loops_.insert(message.index);
   if (message.kind == Kind::ready && message.text == "keeper") keeping_loops_.insert(message.index);
   if (ready()) ever_ready_ = true;
+  if (message.kind == Kind::sockets && &child == &proxy_) send_transparent_sockets(message);
   if (message.kind != Kind::silent || &child != &proxy_) return;
   if (message.text == "scanner") replace(scanner_, to_scanner_);
   if (message.text == "keeper") replace(keeper_, to_keeper_);
+}
+
+// Those that cannot be made are asked for again; the log hears of the first.
+void Family::send_transparent_sockets(const Message& wanted) {
+  for (std::size_t i = 0; i < io::TransparentSockets::batch; ++i) {
+    auto socket = firewall::transparent_socket(wanted.text == "6" ? AF_INET6 : AF_INET);
+    if (!socket) {
+      if (!std::exchange(transparent_failed_, true))
+        say(Level::error, fmt::format("no socket can be made that takes a client's address: {}; a client's mail waits "
+                                      "for one, then gets 421", std::strerror(socket.error())));
+      return;
+    }
+    transparent_failed_ = false;
+    Message message;
+    message.kind = Kind::transparent_socket;
+    message.index = wanted.index;
+    message.text = wanted.text;
+    proxy_.tell(message, scanner::OwnedFd(*socket));
+  }
 }
 
 void Family::replace(Child& child, const Link& link) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "config/endpoint.h"
+#include "firewall/transparent_socket.h"
 
 namespace supervisor {
 namespace {
@@ -52,7 +53,8 @@ std::string trouble(const config::Listener& listener, const sockaddr_storage& ad
 }
 
 // The sockets of one listener, one per loop; `address` gets the real port.
-std::expected<std::vector<OwnedFd>, int> open_listener(sockaddr_storage& address, socklen_t length, unsigned loops) {
+std::expected<std::vector<OwnedFd>, int> open_listener(sockaddr_storage& address, socklen_t length, unsigned loops,
+                                                       bool transparent) {
   auto* const where = reinterpret_cast<sockaddr*>(&address);
   if (port_of(address) != 0) {
     if (const int error = probe(where, length); error != 0) return std::unexpected(error);
@@ -60,6 +62,9 @@ std::expected<std::vector<OwnedFd>, int> open_listener(sockaddr_storage& address
   std::vector<OwnedFd> sockets;
   for (unsigned loop = 0; loop < loops; ++loop) {
     OwnedFd fd = bind_to(where, length, Share::yes);
+    if (fd && transparent)
+      if (const auto made = firewall::make_transparent(fd.get(), address.ss_family); !made)
+        return std::unexpected(made.error());
     if (!fd || ::listen(fd.get(), backlog) != 0) return std::unexpected(errno);
     // Port 0: the first socket decides.
     socklen_t size = sizeof address;
@@ -87,7 +92,8 @@ std::expected<void, std::string> add_unix(const config::Listener& listener, List
 
 std::expected<void, std::string> add_network(const config::Listener& listener, Listening& out) {
   sockaddr_storage address = listener.address.address;
-  auto sockets = open_listener(address, listener.address.length, static_cast<unsigned>(out.sockets.size()));
+  auto sockets = open_listener(address, listener.address.length, static_cast<unsigned>(out.sockets.size()),
+                               listener.intercept == config::Intercept::tproxy);
   if (!sockets) return std::unexpected(trouble(listener, address, sockets.error()));
   for (std::size_t loop = 0; loop < out.sockets.size(); ++loop)
     out.sockets[loop].push_back(std::move((*sockets)[loop]));

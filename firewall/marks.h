@@ -1,0 +1,20 @@
+// Packet marks. They share one nibble of the 32 bits, so that the marks of others on the same host survive: every rule
+// and every SO_MARK of ours looks at and writes these four bits alone.
+#pragma once
+
+#include <cstdint>
+
+namespace firewall {
+
+inline constexpr std::uint32_t mark_mask = 0x0f000000;
+
+// To be delivered to a socket on this host whatever its destination is: `ip rule` sends it to our routing table.
+inline constexpr std::uint32_t mark_divert = 0x01000000;
+// On packets of our own connections to downstreams (SO_MARK): they are never intercepted again.
+inline constexpr std::uint32_t mark_own = 0x02000000;
+// What the gate has decided about a connection.
+inline constexpr std::uint32_t mark_take = 0x03000000;
+inline constexpr std::uint32_t mark_pass = 0x04000000;
+inline constexpr std::uint32_t mark_reset = 0x05000000;
+
+}  // namespace firewall

@@ -1,0 +1,75 @@
+// config + facts -> what the packet filter is told, as a pure function: the steps that apply runs, those that remove
+// all of it again, and where the counters stand. Nothing here looks at the host.
+#pragma once
+
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+#include "firewall/command.h"
+#include "firewall/facts.h"
+#include "firewall/json.h"
+#include "firewall/rules.h"
+
+namespace firewall {
+
+// Holds when the program ends with 0 and its output contains `output`.
+struct Condition {
+  std::vector<std::string> argv;
+  std::string output{};
+  bool operator==(const Condition&) const = default;
+};
+
+struct Step {
+  std::string why;  // one sentence without a full stop
+  Command command;
+  std::optional<Condition> condition{};
+  bool when = true;       // run it only when the condition holds, or (false) only when it does not
+  bool may_fail = false;  // then nothing was to be done
+  bool operator==(const Step&) const = default;
+};
+
+struct Plan {
+  config::Backend backend{};
+  std::vector<Step> apply;   // all that diverts comes last; each may be run again
+  std::vector<Step> remove;  // each is harmless where its part was never applied, or is gone already
+  std::vector<std::string> warnings;
+  std::vector<Diversion> diversions;  // with a counter each, by its label
+  bool operator==(const Plan& other) const {
+    return backend == other.backend && apply == other.apply && remove == other.remove;
+  }
+};
+
+// The errors: sentences, all at once.
+std::expected<Plan, std::vector<std::string>> plan(const config::Config& config, const Facts& facts);
+
+// A shell script that does the same, for reading and for running by hand.
+std::string in_shell(const std::vector<Step>& steps, std::string_view title);
+
+std::string_view to_string(config::Backend backend);  // as in the configuration
+Node node_of(const std::vector<Step>& steps);
+std::vector<Step> steps_from(const std::vector<Node>& nodes);
+
+// The backends: each adds its steps (plan_*.cc). `errors` gets a sentence for each thing that cannot be.
+struct Draft {
+  const Rules& rules;
+  const Facts& facts;
+  Plan& plan;
+  std::vector<std::string>& errors;
+};
+void plan_nft(Draft& draft);
+void plan_iptables(Draft& draft);
+void plan_pf_openbsd(Draft& draft);
+void plan_pf_freebsd(Draft& draft);
+void plan_ipfw(Draft& draft);
+// Policy routing and sysctls of Linux, for either of its backends; before their rules.
+void plan_routes(Draft& draft);
+
+// What the rules need of the kernel, by the names of the facts (probe.cc).
+std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts);
+std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& facts);
+
+}  // namespace firewall

@@ -1,0 +1,274 @@
+// iptables and ip6tables: chains of ours beside those of others, network lists as ipsets, and last of all one jump into
+// them from each base chain.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "firewall/marks.h"
+#include "firewall/plan.h"
+
+namespace firewall {
+namespace {
+
+using config::Intercept;
+using config::Scope;
+
+constexpr std::size_t most_ports = 15;  // of one multiport match
+
+struct Hook {
+  std::string table, chain;  // of iptables
+  std::string ours;          // where the jump goes
+};
+const Hook prerouting_nat{"nat", "PREROUTING", "GATEPOST"}, output_nat{"nat", "OUTPUT", "GATEPOST_OUT"},
+    prerouting_mangle{"mangle", "PREROUTING", "GATEPOST"}, output_mangle{"mangle", "OUTPUT", "GATEPOST_OUT"};
+
+std::string masked(std::uint32_t mark) { return fmt::format("{:#010x}/{:#010x}", mark, mark_mask); }
+
+// One family.
+class IptablesPlan {
+ public:
+  IptablesPlan(Draft& draft, Version version) : draft_(draft), rules_(draft.rules), version_(version) {
+    for (const Diversion& each : rules_.diversions)
+      if (each.version == version) mine_.push_back(&each);
+    tproxy_ = version == Version::v4 ? rules_.tproxy4 : rules_.tproxy6;
+    spoof_ = version == Version::v4 ? rules_.spoof4 : rules_.spoof6;
+    find_hooks();
+    write_chains();
+  }
+
+  // In the order of apply. Sets and chains change nothing yet.
+  void sets() {
+    std::string text;
+    for (const auto& [name, networks] : sets_) {
+      text += fmt::format(
+          "create {0} hash:net family {1} maxelem 1000000\ncreate {0}-new hash:net family {1} maxelem "
+          "1000000\nflush {0}-new\n",
+          name, version_ == Version::v4 ? "inet" : "inet6");
+      for (const std::string& network : networks) text += fmt::format("add {}-new {}\n", name, network);
+      text += fmt::format("swap {0}-new {0}\ndestroy {0}-new\n", name);
+    }
+    if (text.empty()) return;
+    draft_.plan.apply.push_back({.why = fmt::format("IPv{}: the lists of networks", number_of(version_)),
+                                 .command = {{"ipset", "-exist", "restore"}, text}});
+  }
+  void chains() {
+    draft_.plan.apply.push_back({.why = fmt::format("IPv{}: chains that nothing leads to yet", number_of(version_)),
+                                 .command = {{program() + "-restore", "-w", "--noflush"}, restore_text()}});
+  }
+  void jumps() {
+    for (const Hook& hook : hooks_)
+      draft_.plan.apply.push_back(
+          {.why = fmt::format("IPv{}: into them from {} in {}", number_of(version_), hook.chain, hook.table),
+           .command = jump(hook, "-I"),
+           .condition = Condition{jump(hook, "-C").argv},
+           .when = false});
+  }
+
+  // In the order of remove.
+  void remove() {
+    for (const Hook& hook : hooks_)
+      step_out({.why = fmt::format("IPv{}: the jump from {} in {}", number_of(version_), hook.chain, hook.table),
+                .command = jump(hook, "-D"),
+                .condition = Condition{jump(hook, "-C").argv}});
+    for (const auto& [table, chains] : bodies_)  // in this order: nobody refers to the shorter name any more
+      for (const auto& [name, body] : chains)
+        step_out({.why = fmt::format("IPv{}: our chain {} in {}", number_of(version_), name, table),
+                  .command = {{program() + "-restore", "-w", "--noflush"},
+                              fmt::format("*{0}\n:{1} - [0:0]\n-X {1}\nCOMMIT\n", table, name)}});
+    for (const auto& [name, networks] : sets_)
+      step_out({.why = fmt::format("The list {}", name),
+                .command = {{"ipset", "destroy", name}},
+                .condition = Condition{{"ipset", "list", "-terse", name}}});
+    base_chains();
+  }
+
+ private:
+  std::string program() const { return version_ == Version::v4 ? "iptables" : "ip6tables"; }
+  void step_out(Step step) { draft_.plan.remove.push_back(std::move(step)); }
+
+  Command jump(const Hook& hook, const char* verb) const {
+    Command command{{program(), "-w", "-t", hook.table, verb, hook.chain}};
+    if (std::string_view(verb) == "-I") command.argv.emplace_back("1");
+    command.argv.insert(command.argv.end(), {"-j", hook.ours});
+    return command;
+  }
+
+  void find_hooks() {
+    const auto any = [&](auto wanted) {
+      return std::ranges::any_of(mine_, [&](const Diversion* each) { return wanted(*each); });
+    };
+    if (any([](const Diversion& d) { return d.way == Intercept::redirect && d.scope != Scope::output; }))
+      hooks_.push_back(prerouting_nat);
+    if (any([](const Diversion& d) { return d.scope == Scope::output; })) hooks_.push_back(output_nat);
+    if (spoof_) hooks_.push_back(output_mangle);
+    if (tproxy_) hooks_.push_back(prerouting_mangle);
+  }
+  static const Hook& hook_of(const Diversion& each) {
+    if (each.way == Intercept::tproxy) return prerouting_mangle;
+    return each.scope == Scope::output ? output_nat : prerouting_nat;
+  }
+
+  void rule(const Hook& hook, const std::string& chain, const std::string& words) {
+    bodies_[hook.table][chain] += fmt::format("-A {} {}\n", chain, words);
+  }
+
+  void write_chains() {
+    for (const Hook& hook : hooks_) bodies_[hook.table][hook.ours];
+    if (tproxy_) {
+      rule(prerouting_mangle, "GATEPOST", "-p tcp -m socket --transparent -g GATEPOST_DIVERT");
+      rule(prerouting_mangle, "GATEPOST_DIVERT", "-j MARK --set-xmark " + masked(mark_divert));
+    }
+    if (spoof_) {
+      rule(output_mangle, "GATEPOST_OUT",
+           fmt::format("-m mark --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}", masked(mark_own),
+                       mark_mask, mark_mask));
+      rule(output_mangle, "GATEPOST_OUT", fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
+      rule(output_mangle, "GATEPOST_OUT",
+           fmt::format("-m connmark --mark {} -j MARK --set-xmark {}", masked(mark_own), masked(mark_divert)));
+    }
+    if (bodies_.contains("nat") && bodies_["nat"].contains("GATEPOST_OUT")) {
+      rule(output_nat, "GATEPOST_OUT", fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
+      rule(output_nat, "GATEPOST_OUT", fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
+    }
+    for (const Diversion* each : mine_) {
+      dispatch(*each);
+      one(*each);
+    }
+  }
+
+  static std::string chain_of(const Diversion& each) {
+    std::string scope(to_string(each.scope));
+    std::ranges::transform(scope, scope.begin(), [](unsigned char c) { return std::toupper(c); });
+    return fmt::format("GATEPOST_{}_{}", each.number, scope);
+  }
+  // A match against a list of networks.
+  std::string listed(const Diversion& each, const char* what, const std::vector<std::string>& networks,
+                     const char* end) {
+    const std::string name = fmt::format("gatepost{}-{}-{}", number_of(version_), each.number, what);
+    sets_[name] = networks;
+    return fmt::format("-m set --match-set {} {}", name, end);
+  }
+
+  // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.
+  void dispatch(const Diversion& each) {
+    const char* direction = each.scope == Scope::output ? "-o" : "-i";
+    std::vector<std::string> ways;
+    for (const std::string& name : each.interfaces) ways.push_back(fmt::format("{} {}", direction, name));
+    if (ways.empty()) ways.push_back(fmt::format("! {} lo", direction));
+    std::string more;
+    if (each.to_local != each.to_others)
+      more = fmt::format(" -m addrtype {}--dst-type LOCAL", each.to_local ? "" : "! ");
+    if (!each.protected_networks.empty()) more += " " + listed(each, "protected", each.protected_networks, "dst");
+    for (const std::string& way : ways)
+      for (std::size_t at = 0; at < each.ports.size(); at += most_ports) {
+        std::string ports;
+        for (std::size_t i = at; i < std::min(at + most_ports, each.ports.size()); ++i)
+          ports += (ports.empty() ? "" : ",") + std::to_string(each.ports[i]);
+        rule(hook_of(each), hook_of(each).ours,
+             fmt::format("{} -p tcp -m multiport --dports {}{} -g {}", way, ports, more, chain_of(each)));
+      }
+  }
+
+  void one(const Diversion& each) {
+    const Hook& hook = hook_of(each);
+    const std::string chain = chain_of(each), counted = "-m comment --comment " + each.label();
+    if (!each.skip_sources.empty())
+      rule(hook, chain, listed(each, "skip-src", each.skip_sources, "src") + " -j RETURN");
+    if (!each.skip_destinations.empty())
+      rule(hook, chain, listed(each, "skip-dst", each.skip_destinations, "dst") + " -j RETURN");
+    if (each.way == Intercept::tproxy) {
+      rule(hook, chain, "-p tcp --syn " + counted);
+      const std::string on_ip = each.address.empty() ? "" : "--on-ip " + each.address + " ";
+      rule(hook, chain,
+           fmt::format("-p tcp -j TPROXY --on-port {} {}--tproxy-mark {}", each.port, on_ip, masked(mark_divert)));
+    } else if (each.by_interface()) {
+      rule(hook, chain, fmt::format("-p tcp {} -j REDIRECT --to-ports {}", counted, each.port));
+    } else {  // REDIRECT would go to the first address of the interface
+      rule(hook, chain, fmt::format("-p tcp {} -j DNAT --to-destination {}", counted, each.target()));
+    }
+  }
+
+  // A chain that is named is made, or emptied; what is in a table changes all at once.
+  std::string restore_text() const {
+    std::string text;
+    for (const auto& [table, chains] : bodies_) {
+      text += fmt::format("*{}\n", table);
+      for (const auto& [name, body] : chains) text += fmt::format(":{} - [0:0]\n", name);
+      for (const auto& [name, body] : chains) text += body;
+      text += "COMMIT\n";
+    }
+    return text;
+  }
+
+  // iptables makes tables and base chains when they are first used; those which were not there go again, if nobody else
+  // has come to use them. Without nft nobody can tell.
+  void base_chains() {
+    if (!draft_.facts.base_chains) return;
+    const std::set<std::string>& before = *draft_.facts.base_chains;
+    const std::string family = version_ == Version::v4 ? "ip" : "ip6";
+    std::set<std::string> tables;
+    for (const Hook& hook : hooks_) {
+      const std::string table = fmt::format("{} {}", family, hook.table);
+      if (!before.contains(table)) tables.insert(hook.table);
+      if (before.contains(fmt::format("{} {}", table, hook.chain))) continue;
+      step_out({.why = fmt::format("IPv{}: {} in {}, which was not there before, unless it is in use",
+                                   number_of(version_), hook.chain, hook.table),
+                .command = {{program(), "-w", "-t", hook.table, "-X", hook.chain}},
+                .condition = Condition{{"nft", "list", "chain", family, hook.table, hook.chain}},
+                .may_fail = true});
+    }
+    for (const std::string& table : tables)
+      step_out({.why = fmt::format("IPv{}: the table {}, which was not there before, unless it is in use",
+                                   number_of(version_), table),
+                .command = {{"nft", "delete", "table", family, table}},
+                .condition = Condition{{"nft", "list", "table", family, table}, "chain"},
+                .when = false,
+                .may_fail = true});
+  }
+
+  Draft& draft_;
+  const Rules& rules_;
+  Version version_;
+  std::vector<const Diversion*> mine_;
+  bool tproxy_ = false, spoof_ = false;
+  std::vector<Hook> hooks_;
+  std::map<std::string, std::map<std::string, std::string>> bodies_;  // table -> chain -> its rules
+  std::map<std::string, std::vector<std::string>> sets_;
+};
+
+}  // namespace
+
+void plan_iptables(Draft& draft) {
+  std::vector<IptablesPlan> families;
+  for (const Version version : {Version::v4, Version::v6})
+    if (draft.rules.any(version)) families.emplace_back(draft, version);
+  for (IptablesPlan& each : families) each.sets();
+  for (IptablesPlan& each : families) each.chains();
+  for (IptablesPlan& each : families) each.jumps();
+  std::vector<Step> later;
+  std::swap(later, draft.plan.remove);
+  for (IptablesPlan& each : families) each.remove();
+  draft.plan.remove.insert(draft.plan.remove.end(), later.begin(), later.end());
+}
+
+std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& facts) {
+  std::set<std::string> needed{"multiport", "comment"};
+  for (const Diversion& each : rules.diversions) {
+    if (each.way == Intercept::redirect) needed.insert(each.by_interface() ? "REDIRECT" : "DNAT");
+    if (each.to_local != each.to_others) needed.insert("addrtype");
+    if (each.has_lists()) needed.insert("set");
+  }
+  if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
+  if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
+  if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark"});
+  std::vector<std::string> missing;
+  for (const std::string& each : needed) {
+    if (rules.any(Version::v4) && !facts.iptables.contains(each)) missing.push_back(each);
+    if (rules.any(Version::v6) && !facts.ip6tables.contains(each)) missing.push_back(each + " of ip6tables");
+  }
+  return missing;
+}
+
+}  // namespace firewall

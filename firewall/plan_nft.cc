@@ -1,0 +1,171 @@
+// nftables: one table of ours for both families, replaced in one transaction.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "firewall/marks.h"
+#include "firewall/plan.h"
+
+namespace firewall {
+namespace {
+
+using config::Intercept;
+using config::Scope;
+
+std::string list(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& each : words) out += (out.empty() ? "" : ", ") + each;
+  return out;
+}
+
+class NftText {
+ public:
+  explicit NftText(const Rules& rules) : rules_(rules) {}
+
+  std::string write() {
+    text_ = "table inet gatepost\ndelete table inet gatepost\ntable inet gatepost {\n";
+    for (const Version version : {Version::v4, Version::v6})
+      for (const Diversion* each : once_per_listener(rules_, version)) sets(*each);
+    for (const Diversion& each : rules_.diversions) text_ += fmt::format("\tcounter {} {{\n\t}}\n\n", each.label());
+    for (const Diversion& each : rules_.diversions) one(each);
+    const bool elsewhere = rules_.any(Scope::input) || rules_.any(Scope::forward);
+    if (rules_.any(Intercept::redirect) && elsewhere) prerouting_nat();
+    if (rules_.any(Scope::output)) output_nat();
+    if (rules_.any(Intercept::tproxy)) prerouting_mangle();
+    if (rules_.spoof4 || rules_.spoof6) output_mangle();
+    while (text_.ends_with("\n\n")) text_.pop_back();
+    return text_ + "}\n";
+  }
+
+ private:
+  static std::string set_name(std::string_view what, const Diversion& diversion) {
+    return fmt::format("{}{}.{}", what, number_of(diversion.version), diversion.listener);
+  }
+  static std::string_view family(const Diversion& each) { return each.version == Version::v4 ? "ip" : "ip6"; }
+
+  void set(std::string_view what, const Diversion& diversion, const std::vector<std::string>& networks) {
+    if (networks.empty()) return;
+    text_ += fmt::format(
+        "\tset {} {{\n\t\ttype {}\n\t\tflags interval\n\t\tauto-merge\n\t\telements = {{ {} }}\n\t}}\n\n",
+        set_name(what, diversion), diversion.version == Version::v4 ? "ipv4_addr" : "ipv6_addr", list(networks));
+  }
+  void sets(const Diversion& each) {
+    set("protected", each, each.protected_networks);
+    set("skip_sources", each, each.skip_sources);
+    set("skip_destinations", each, each.skip_destinations);
+  }
+
+  void line(std::string_view words) { text_ += fmt::format("\t\t{}\n", words); }
+  void begin(std::string_view chain, std::string_view hook = "") {
+    text_ += fmt::format("\tchain {} {{\n", chain);
+    if (!hook.empty()) line(fmt::format("type {}; policy accept;", hook));
+  }
+  void end() { text_ += "\t}\n\n"; }
+
+  // What is done with a connection of the right kind: left alone, or counted and diverted.
+  void one(const Diversion& each) {
+    begin(each.label());
+    if (!each.skip_sources.empty())
+      line(fmt::format("{} saddr @{} return", family(each), set_name("skip_sources", each)));
+    if (!each.skip_destinations.empty())
+      line(fmt::format("{} daddr @{} return", family(each), set_name("skip_destinations", each)));
+    if (each.way == Intercept::tproxy) {
+      line(fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label()));
+      line(fmt::format("meta l4proto tcp meta mark set meta mark & {:#010x} | {:#010x} tproxy {} to {} accept",
+                       ~mark_mask, mark_divert, family(each), each.target()));
+    } else if (each.by_interface()) {
+      line(fmt::format("meta l4proto tcp counter name {} redirect to :{}", each.label(), each.port));
+    } else {  // redirect would go to the first address of the interface
+      line(fmt::format("meta l4proto tcp counter name {} dnat {} to {}", each.label(), family(each), each.target()));
+    }
+    end();
+  }
+
+  // Which connections are of that kind.
+  void dispatch(const Diversion& each) {
+    const std::string_view direction = each.scope == Scope::output ? "oifname" : "iifname";
+    std::string match;
+    if (each.interfaces.empty()) {
+      match = fmt::format("{} != \"lo\"", direction);
+    } else {
+      for (const std::string& name : each.interfaces) match += fmt::format("{}\"{}\"", match.empty() ? "" : ", ", name);
+      match = fmt::format("{} {{ {} }}", direction, match);
+    }
+    std::vector<std::string> ports;
+    for (const std::uint16_t port : each.ports) ports.push_back(std::to_string(port));
+    match += fmt::format(" meta nfproto ipv{} tcp dport {{ {} }}", number_of(each.version), list(ports));
+    if (each.to_local != each.to_others) match += fmt::format(" fib daddr type {}local", each.to_local ? "" : "!= ");
+    if (!each.protected_networks.empty())
+      match += fmt::format(" {} daddr @{}", family(each), set_name("protected", each));
+    line(fmt::format("{} goto {}", match, each.label()));
+  }
+  template <class Wanted>
+  void dispatch_all(Wanted wanted) {
+    for (const Diversion& each : rules_.diversions)
+      if (wanted(each)) dispatch(each);
+  }
+
+  // Before the tables of iptables and others, which would take the connection for good.
+  void prerouting_nat() {
+    begin("prerouting_nat", "nat hook prerouting priority dstnat - 10");
+    dispatch_all([](const Diversion& each) { return each.way == Intercept::redirect && each.scope != Scope::output; });
+    end();
+  }
+  void output_nat() {
+    begin("output_nat", "nat hook output priority -110");
+    line(fmt::format("meta skuid {} return", rules_.proxy_uid));
+    line(fmt::format("meta mark & {:#010x} == {:#010x} return", mark_mask, mark_own));
+    dispatch_all([](const Diversion& each) { return each.scope == Scope::output; });
+    end();
+  }
+  // First the packets of connections that we have: those that were diverted, and those with a spoofed source. A socket
+  // that listens on all addresses counts for none (wildcard 0): it would take what is forwarded to the same port.
+  void prerouting_mangle() {
+    begin("prerouting_mangle", "filter hook prerouting priority mangle");
+    line(
+        fmt::format("meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set meta mark & {:#010x} | "
+                    "{:#010x} accept",
+                    ~mark_mask, mark_divert));
+    dispatch_all([](const Diversion& each) { return each.way == Intercept::tproxy; });
+    end();
+  }
+  // A server on this host answers a spoofed source: the answer would leave by the way to the client.
+  void output_mangle() {
+    begin("output_mangle", "route hook output priority mangle");
+    line(fmt::format("meta mark & {0:#010x} == {1:#010x} ct mark set ct mark & {2:#010x} | {1:#010x} accept", mark_mask,
+                     mark_own, ~mark_mask));
+    line(fmt::format("ct mark & {:#010x} == {:#010x} meta mark set meta mark & {:#010x} | {:#010x}", mark_mask,
+                     mark_own, ~mark_mask, mark_divert));
+    end();
+  }
+
+  const Rules& rules_;
+  std::string text_;
+};
+
+}  // namespace
+
+void plan_nft(Draft& draft) {
+  draft.plan.apply.push_back({.why = "The rules, all at once; what was there of ours is replaced",
+                              .command = {{"nft", "-f", "-"}, NftText(draft.rules).write()}});
+  draft.plan.remove.insert(
+      draft.plan.remove.begin(),
+      {.why = "The rules", .command = {{"nft", "-f", "-"}, "table inet gatepost\ndelete table inet gatepost\n"}});
+}
+
+std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts) {
+  std::set<std::string> needed{"fib"};
+  for (const Diversion& each : rules.diversions) {
+    if (each.way == Intercept::redirect) needed.insert(each.by_interface() ? "redirect" : "dnat");
+    if (each.has_lists()) needed.insert("sets");
+  }
+  if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
+  if (rules.any(Scope::output)) needed.insert("output");
+  if (rules.spoof4 || rules.spoof6) needed.insert("ct");
+  std::vector<std::string> missing;
+  std::ranges::set_difference(needed, facts.nft, std::back_inserter(missing));
+  return missing;
+}
+
+}  // namespace firewall

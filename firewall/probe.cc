@@ -1,0 +1,177 @@
+// facts.h's probe(): what this host can do, found out by doing it where nobody sees it.
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <array>
+#include <fstream>
+
+#include "firewall/command.h"
+#include "firewall/facts.h"
+#include "firewall/json.h"
+#include "firewall/network_namespace.h"
+
+namespace firewall {
+namespace {
+
+// `nft -c` is content with expressions that the kernel does not have: they are loaded for true.
+struct NftFeature {
+  const char* name;
+  const char* chain;
+  const char* rule;
+};
+constexpr std::array<NftFeature, 9> nft_features{{
+    {"redirect", "type nat hook prerouting priority dstnat", "meta l4proto tcp redirect to :1"},
+    {"dnat", "type nat hook prerouting priority dstnat", "meta nfproto ipv4 meta l4proto tcp dnat ip to 127.0.0.1:1"},
+    {"output", "type nat hook output priority -110", "meta skuid 1 counter return"},
+    {"fib", "type nat hook prerouting priority dstnat", "fib daddr type local return"},
+    {"tproxy", "type filter hook prerouting priority mangle", "meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :1"},
+    {"socket", "type filter hook prerouting priority mangle", "socket transparent 1 socket wildcard 0 return"},
+    {"ct", "type route hook output priority mangle", "ct mark set ct mark & 0xf0ffffff | 0x02000000"},
+    {"sets", "type filter hook prerouting priority mangle", "ip saddr @probe return"},
+    {"queue", "type filter hook prerouting priority raw", "queue num 1 bypass"},
+}};
+
+std::set<std::string> probe_nft(const NetworkNamespace& inside) {
+  std::set<std::string> loaded;
+  for (const NftFeature& each : nft_features) {
+    const Command load{{"nft", "-f", "-"},
+                       fmt::format("table inet probe\ndelete table inet probe\ntable inet probe {{\n"
+                                   "set probe {{ type ipv4_addr; flags interval; auto-merge; }}\n"
+                                   "counter probe {{ }}\nchain c {{ {}; policy accept; {}; }}\n}}\n",
+                                   each.chain, each.rule)};
+    if (run(load, &inside).ok()) loaded.insert(each.name);
+  }
+  return loaded;
+}
+
+struct IptablesFeature {
+  const char* name;
+  const char* table;
+  const char* chain;
+  std::vector<std::string> rule;
+};
+
+std::vector<IptablesFeature> iptables_features(bool six) {
+  const std::string destination = six ? "[::1]:1" : "127.0.0.1:1";
+  return {
+      {"REDIRECT", "nat", "PREROUTING", {"-p", "tcp", "-j", "REDIRECT", "--to-ports", "1"}},
+      {"DNAT", "nat", "PREROUTING", {"-p", "tcp", "-j", "DNAT", "--to-destination", destination}},
+      {"owner", "nat", "OUTPUT", {"-m", "owner", "--uid-owner", "1", "-j", "RETURN"}},
+      {"addrtype", "nat", "PREROUTING", {"-m", "addrtype", "--dst-type", "LOCAL", "-j", "RETURN"}},
+      {"multiport", "nat", "PREROUTING", {"-p", "tcp", "-m", "multiport", "--dports", "1,2", "-j", "RETURN"}},
+      {"comment", "nat", "PREROUTING", {"-m", "comment", "--comment", "probe"}},
+      {"set", "nat", "PREROUTING", {"-m", "set", "--match-set", six ? "probe6" : "probe4", "src", "-j", "RETURN"}},
+      {"TPROXY", "mangle", "PREROUTING", {"-p", "tcp", "-j", "TPROXY", "--on-port", "1", "--tproxy-mark", "1/1"}},
+      {"socket", "mangle", "PREROUTING", {"-p", "tcp", "-m", "socket", "--transparent", "-j", "RETURN"}},
+      {"mark", "mangle", "OUTPUT", {"-m", "mark", "--mark", "1/1", "-j", "MARK", "--set-xmark", "1/1"}},
+      {"connmark", "mangle", "OUTPUT", {"-m", "connmark", "--mark", "1/1", "-j", "CONNMARK", "--save-mark"}},
+      {"NFQUEUE", "raw", "PREROUTING", {"-p", "tcp", "--syn", "-j", "NFQUEUE", "--queue-bypass"}},
+  };
+}
+
+std::set<std::string> probe_iptables(bool six, const NetworkNamespace& inside) {
+  std::set<std::string> loaded;
+  const std::string program = six ? "ip6tables" : "iptables";
+  if (find_program(program).empty() || find_program(program + "-restore").empty()) return loaded;
+  run({{"ipset", "create", six ? "probe6" : "probe4", "hash:net", "family", six ? "inet6" : "inet"}}, &inside);
+  for (const IptablesFeature& each : iptables_features(six)) {
+    Command add{{program, "-w", "-t", each.table, "-A", each.chain}};
+    add.argv.insert(add.argv.end(), each.rule.begin(), each.rule.end());
+    if (run(add, &inside).ok()) loaded.insert(each.name);
+  }
+  return loaded;
+}
+
+std::vector<Interface> probe_interfaces() {
+  const std::string bridges = output_of({"ip", "-o", "link", "show", "type", "bridge"});
+  std::map<std::string, Interface> found;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return {};
+  for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
+    Interface& interface = found[each->ifa_name];
+    interface.name = each->ifa_name;
+    interface.loopback = (each->ifa_flags & IFF_LOOPBACK) != 0;
+    interface.bridge = bridges.find(": " + interface.name + ": ") != std::string::npos;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET)
+      ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr, text, sizeof text);
+    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET6) {
+      const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(each->ifa_addr)->sin6_addr;
+      if (!IN6_IS_ADDR_LINKLOCAL(&address)) ::inet_ntop(AF_INET6, &address, text, sizeof text);
+    }
+    if (*text != '\0') interface.addresses.emplace_back(text);
+  }
+  ::freeifaddrs(list);
+  std::vector<Interface> all;
+  for (auto& [name, interface] : found) all.push_back(std::move(interface));
+  return all;
+}
+
+std::map<std::string, std::string> probe_sysctls(const std::vector<Interface>& interfaces) {
+  std::vector<std::string> names{"net.ipv4.ip_forward",
+                                 "net.ipv6.conf.all.forwarding",
+                                 "net.ipv4.conf.all.rp_filter",
+                                 "net.ipv4.conf.all.src_valid_mark",
+                                 "net.bridge.bridge-nf-call-iptables",
+                                 "net.bridge.bridge-nf-call-ip6tables"};
+  for (const Interface& each : interfaces)
+    for (const char* key : {"rp_filter", "src_valid_mark"}) names.push_back(sysctl_of(each.name, key));
+  std::map<std::string, std::string> found;
+  for (const std::string& name : names) {
+    std::string path = name, value;
+    for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
+    if (std::ifstream file("/proc/sys/" + path); std::getline(file, value)) found[name] = value;
+  }
+  return found;
+}
+
+// "ip nat" and "ip nat PREROUTING" of everything that has the names of iptables' tables.
+std::optional<std::set<std::string>> probe_base_chains() {
+  const auto tables = parse_json(output_of({"nft", "-j", "list", "tables"}), "nft");
+  const auto chains = parse_json(output_of({"nft", "-j", "list", "chains"}), "nft");
+  if (!tables || !chains) return std::nullopt;
+  std::set<std::string> found;
+  for (const Node& each : items_at(*tables, "nftables"))
+    if (const Node* table = each.find("table"); table != nullptr && text_at(*table, "family").starts_with("ip"))
+      found.insert(text_at(*table, "family") + " " + text_at(*table, "name"));
+  for (const Node& each : items_at(*chains, "nftables"))
+    if (const Node* chain = each.find("chain"); chain != nullptr && chain->find("hook") != nullptr)
+      if (text_at(*chain, "family").starts_with("ip"))
+        found.insert(
+            fmt::format("{} {} {}", text_at(*chain, "family"), text_at(*chain, "table"), text_at(*chain, "name")));
+  return found;
+}
+
+// The number behind "table" in each line; routes without it are in main.
+std::set<std::string> probe_routing_tables() {
+  std::set<std::string> found;
+  for (const char* family : {"-4", "-6"}) {
+    const std::string all = output_of({"ip", "-N", family, "route", "show", "table", "all"});
+    for (std::size_t at = 0; (at = all.find(" table ", at)) != std::string::npos;) {
+      at += 7;
+      found.insert(all.substr(at, all.find_first_of(" \n", at) - at));
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+std::expected<Facts, std::string> probe() {
+  const auto inside = NetworkNamespace::create();
+  if (!inside) return std::unexpected(inside.error() + "; this needs root");
+  Facts facts;
+  facts.nft = probe_nft(*inside);
+  facts.iptables = probe_iptables(false, *inside);
+  facts.ip6tables = probe_iptables(true, *inside);
+  facts.interfaces = probe_interfaces();
+  facts.sysctls = probe_sysctls(facts.interfaces);
+  facts.base_chains = probe_base_chains();
+  facts.routing_tables = probe_routing_tables();
+  return facts;
+}
+
+}  // namespace firewall

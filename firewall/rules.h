@@ -1,0 +1,67 @@
+// What is to be intercepted, in the terms of a packet filter: the configuration taken apart into one Diversion for each
+// listener, scope and family. Backends write these down, each in its own language.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+
+namespace firewall {
+
+// The interface of `verify`'s own network is always among those that are intercepted: proving the rules changes none.
+inline constexpr std::string_view verify_interface = "gp-verify0";
+
+enum class Version { v4, v6 };
+constexpr int number_of(Version version) { return version == Version::v4 ? 4 : 6; }
+std::string_view to_string(config::Scope scope);  // "input", "forward", "output"
+
+struct Diversion {
+  std::string listener;
+  unsigned number = 0;  // of the listener, in the order of the file, from 1
+  config::Intercept way{};
+  config::Scope scope{};
+  Version version{};
+  config::Direction direction{};
+  std::string address;                  // of the listener; empty = all
+  bool loopback = false;                // it is a loopback address
+  std::uint16_t port = 0;               // of the listener
+  std::vector<std::uint16_t> ports;     // that clients mean to reach
+  std::vector<std::string> interfaces{};  // where they come in (output: go out); empty = all but loopback
+  // Networks of the family, as "192.0.2.0/24" or "192.0.2.1"; none of them has the prefix length 0.
+  std::vector<std::string> protected_networks{}, skip_sources{}, skip_destinations{};
+  // Which destinations: those of this host, those of others, or both.
+  bool to_local = false, to_others = false;
+
+  // "input4.NAME": unique in a plan, begins with a letter, and fits wherever a packet filter wants a name.
+  std::string label() const;
+  // The listener: "192.0.2.7:2525", "[2001:db8::7]:2525", ":2525" of all addresses.
+  std::string target() const;
+  // Of the way redirect: to the address of the interface (or to loopback, from this host itself), which is the
+  // listener's.
+  bool by_interface() const { return address.empty() || loopback; }
+  bool has_lists() const { return !protected_networks.empty() || !skip_sources.empty() || !skip_destinations.empty(); }
+};
+
+struct Rules {
+  std::vector<Diversion> diversions;      // in the order of the file: the first that matches takes a connection
+  bool tproxy4 = false, tproxy6 = false;  // packets are delivered here by mark
+  bool spoof4 = false, spoof6 = false;    // we connect with the addresses of clients
+  std::uint32_t proxy_uid = 0;            // who connects to downstreams
+  std::uint32_t routing_table = 0;
+  bool any(config::Intercept way) const;
+  bool any(config::Scope scope) const;
+  bool any(Version version) const;
+};
+
+Rules rules_of(const config::Config& config);
+
+// The networks of one family, /0 as its two halves: sets of packet filters do not take it.
+std::vector<std::string> networks_of(const std::vector<config::Netmask>& all, Version version);
+
+// Listeners by name, once each.
+std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version);
+
+}  // namespace firewall

@@ -1,0 +1,37 @@
+// Sockets that may take any source address (firewall/transparent_socket.h), for the connections of one loop. Only root
+// can make them: the supervisor sends them, before they are needed.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "proxy/io/waiters.h"
+#include "scanner/packet_socket.h"
+
+namespace io {
+
+class TransparentSockets {
+ public:
+  static constexpr std::size_t batch = 16;  // sent at each request, of one family
+
+  // `request` asks for a batch; it must not block, and may come to nothing.
+  explicit TransparentSockets(std::function<void(int family)> request) : request_(std::move(request)) {}
+
+  void add(int family, scanner::OwnedFd socket);
+  // AF_INET or AF_INET6. None: none has come in time.
+  Task<scanner::OwnedFd> take(int family, Scope& scope, TimePoint until);
+
+ private:
+  struct Shelf {
+    std::vector<scanner::OwnedFd> sockets;
+    std::size_t asked = 0;  // of them that are on their way
+    TimePoint asked_at{};
+    Waiters waiters;
+  };
+  Shelf& shelf(int family);
+  void refill(int family, TimePoint now);
+  std::function<void(int family)> request_;
+  Shelf four_, six_;
+};
+
+}  // namespace io

@@ -1,0 +1,225 @@
+"""Networks of the test's own: a client, a gateway and a server, each a network namespace that nothing but descriptors of
+this process hold, with cables between them, IPv4 and IPv6. Whatever a test does to packet filters and routes ends with
+it. Needs root."""
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+
+from peers import PATIENCE
+
+CLONE_NEWNET = 0x40000000
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
+SO_ORIGINAL_DST = 80
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# The client's network, the server's network; the gateway has .1 in each.
+CLIENT = {4: "203.0.113.9", 6: "2001:db8:c::9"}
+NEAR = {4: "203.0.113.1", 6: "2001:db8:c::1"}  # the gateway as the client sees it
+FAR = {4: "192.0.2.1", 6: "2001:db8:5::1"}  # the gateway as the server sees it
+SERVER = {4: "192.0.2.25", 6: "2001:db8:5::25"}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+ANY = {4: "0.0.0.0", 6: "::"}
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+def available():
+    return os.geteuid() == 0 and all(shutil.which(each) for each in ("ip", "nft", "iptables", "ipset"))
+
+
+def _enter(fd):
+    if _libc.setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Namespace:
+    """One network namespace. Only sockets and programs are made inside; this process stays where it is."""
+
+    def __init__(self):
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        if _libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        _enter(home)
+        os.close(home)
+        self.ip("link set lo up")
+
+    def close(self):
+        os.close(self.fd)
+
+    @contextlib.contextmanager
+    def inside(self):
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        _enter(self.fd)
+        try:
+            yield
+        finally:
+            try:
+                _enter(home)
+            except OSError:
+                os._exit(70)  # nothing may go on in the wrong network
+            os.close(home)
+
+    def popen(self, command, before=lambda: None, **more):
+        def enter():
+            before()
+            _enter(self.fd)
+        return subprocess.Popen(command, preexec_fn=enter, **{"stdin": subprocess.DEVNULL, **more})
+
+    def run(self, command, check=True, input=None, before=lambda: None, **more):
+        """Status and both outputs of a program that ran inside; its output is the message when it should not have failed."""
+        process = self.popen(command, before, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+        out, err = process.communicate(input, timeout=PATIENCE * 3)
+        if check and process.returncode != 0:
+            raise AssertionError(f"{command} ended with {process.returncode}\n{out}\n{err}")
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def ip(self, *lines):
+        for line in lines:
+            self.run(["ip", *line.split()])
+
+    def sysctl(self, name, value=None):
+        with self.inside(), open("/proc/sys/" + name, "r" if value is None else "w") as file:
+            if value is None:
+                return file.read().strip()
+            file.write(str(value))
+            return None
+
+    def address(self, interface, *addresses):
+        """Of a network of its own; usable at once (no duplicate address detection)."""
+        for each in addresses:
+            nodad = ["nodad"] if ":" in each else []
+            self.run(["ip", "address", "add", each, "dev", interface, *nodad])
+        self.ip(f"link set {interface} up")
+
+    def socket(self, version, transparent=False, mark=0):
+        with self.inside():
+            made = socket.socket(FAMILY[version])
+        made.settimeout(PATIENCE)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if transparent:
+            made.setsockopt(socket.SOL_IP if version == 4 else socket.IPPROTO_IPV6,
+                            IP_TRANSPARENT if version == 4 else IPV6_TRANSPARENT, 1)
+        if mark:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        return made
+
+    def connect(self, version, address, port, source=None, patience=None, **more):
+        made = self.socket(version, **more)
+        if patience is not None:
+            made.settimeout(patience)
+        try:
+            if source:
+                made.bind((source, 0))
+            made.connect((address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+
+def cable(one, one_name, other, other_name):
+    one.run(["ip", "link", "add", one_name, "type", "veth", "peer", "name", other_name,
+             "netns", f"/proc/self/fd/{other.fd}"], pass_fds=[other.fd])
+
+
+class World:
+    """client --- gateway --- server. The server's packets for anybody go through the gateway."""
+
+    def __init__(self):
+        self.client, self.gateway, self.server = Namespace(), Namespace(), Namespace()
+        cable(self.gateway, "near", self.client, "eth0")
+        cable(self.gateway, "far", self.server, "eth0")
+        self.gateway.address("near", NEAR[4] + "/24", NEAR[6] + "/64")
+        self.gateway.address("far", FAR[4] + "/24", FAR[6] + "/64")
+        self.client.address("eth0", CLIENT[4] + "/24", CLIENT[6] + "/64")
+        self.server.address("eth0", SERVER[4] + "/24", SERVER[6] + "/64")
+        for host, way in ((self.client, NEAR), (self.server, FAR)):
+            host.ip(f"route add default via {way[4]}", f"-6 route add default via {way[6]}")
+        self.gateway.sysctl("net/ipv4/ip_forward", 1)
+        self.gateway.sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for each in (self.client, self.gateway, self.server):
+            each.close()
+
+
+def original_destination(connection, version):
+    """What connection tracking knows (REDIRECT), or nothing."""
+    try:
+        if version == 4:
+            raw = connection.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
+            return socket.inet_ntop(socket.AF_INET, raw[4:8]), struct.unpack("!H", raw[2:4])[0]
+        raw = connection.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
+        return socket.inet_ntop(socket.AF_INET6, raw[8:24]), struct.unpack("!H", raw[2:4])[0]
+    except OSError:
+        return None
+
+
+class StandIn:
+    """A listener that says whom it is, who came, and where they meant to go: `NAME PEER LOCAL ORIGINAL`."""
+
+    def __init__(self, where, version, port, name, address=None, transparent=False, uid=None):
+        self.version, self.name, self.came = version, name, []
+        self.socket = where.socket(version, transparent)
+        if version == 6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.socket.settimeout(None)
+        self.socket.bind((address or ANY[version], port))
+        self.socket.listen(64)
+        threading.Thread(target=self._accept, args=(uid,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+    def _accept(self, uid):
+        if uid is not None:
+            _libc.setfsuid(uid)  # of this thread; who accepts a connection is its owner in /proc/net/tcp
+        while True:
+            try:
+                connection, peer = self.socket.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                local = connection.getsockname()
+                meant = original_destination(connection, self.version) or local
+                self.came.append((peer[:2], meant[:2]))
+                connection.sendall(f"220 {self.name} {peer[0]} {meant[0]} {meant[1]}\r\n".encode())
+                connection.settimeout(PATIENCE)
+                while connection.recv(4096):
+                    pass
+
+
+def greeting(connection):
+    """The words of a StandIn's line; none at all for a connection that is closed without one."""
+    with connection, connection.makefile("rb") as lines:
+        return lines.readline().decode().split()[1:]
+
+
+def reach(where, version, address, port, patience=None, **more):
+    """Who answers there, in the StandIn's words; "refused" or "silence" when nobody does."""
+    try:
+        return greeting(where.connect(version, address, port, patience=patience, **more))
+    except ConnectionRefusedError:
+        return ["refused"]
+    except (TimeoutError, OSError):
+        return ["silence"]

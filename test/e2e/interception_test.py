@@ -1,0 +1,249 @@
+"""Connections that the packet filter hands to gatepost, in networks of the test's own (client, gateway, server), IPv4 and
+IPv6: where they were going, who the server sees, and what is turned away. The rules are written by hand here; those that
+gatepost writes have tests of their own."""
+import contextlib
+import json
+import re
+import socket
+import threading
+import unittest
+
+from common import IS_ROOT, Gatepost, Place, config_for, wait_until
+from firewall_world import ANY, CLIENT, FAR, NEAR, SERVER, World, _enter, available
+from peers import PATIENCE, Wire
+
+PORT = 2525
+OWN = "0x02000000/0x0f000000"  # the mark of our own sockets
+MESSAGE = b"Subject: hello\r\n\r\nHello Bert\r\n"
+
+
+class Server:
+    """A mail server that keeps who came and what they sent, and relays for nobody."""
+
+    def __init__(self, where, version, address=None, port=25):
+        self.peers, self.messages, self.opened = [], [], 0
+        self.socket = where.socket(version)
+        if version == 6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.socket.settimeout(None)
+        self.socket.bind((address or ANY[version], port))
+        self.socket.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, peer = self.socket.accept()
+            except OSError:
+                return
+            self.opened += 1
+            self.peers.append(peer[0])
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, connection.makefile("rb") as lines, contextlib.suppress(OSError):
+            connection.settimeout(PATIENCE)
+            connection.sendall(b"220 far.example ESMTP\r\n")
+            for line in lines:
+                verb = line[:4].upper()
+                if verb == b"RCPT" and b"relay-probe" in line:
+                    connection.sendall(b"554 5.7.1 Relay access denied\r\n")
+                elif verb == b"DATA":
+                    connection.sendall(b"354 go on\r\n")
+                    content = b""
+                    while (text := lines.readline()) != b".\r\n":
+                        content += text
+                    self.messages.append(content)
+                    connection.sendall(b"250 2.0.0 taken by far.example\r\n")
+                else:
+                    connection.sendall(b"221 2.0.0 bye\r\n" if verb == b"QUIT" else b"250 2.0.0 ok\r\n")
+                if verb == b"QUIT":
+                    return
+
+
+def tables(version):
+    return "iptables" if version == 4 else "ip6tables"
+
+
+@unittest.skipUnless(IS_ROOT and available(), "needs root and the tools of the packet filter")
+class InterceptionTest(unittest.TestCase):
+    def setUp(self):
+        self.world = World()
+        self.addCleanup(self.world.close)
+        self.place = Place()
+        self.addCleanup(self.place.remove)
+
+    def server(self, version, where=None, address=None):
+        server = Server(where or self.world.server, version, address)
+        self.addCleanup(server.close)
+        return server
+
+    def rules(self, *lines, version):
+        for line in lines:
+            self.world.gateway.run([tables(version), "-w", *line.split()])
+
+    def redirect(self, version, ports="25", more=""):
+        self.rules(f"-t nat -A PREROUTING -i near -p tcp --dport {ports} {more}-j REDIRECT --to-ports {PORT}",
+                   version=version)
+
+    def tproxy(self, version):
+        self.rules("-t mangle -N DIVERT", "-t mangle -A DIVERT -j MARK --set-mark 1", "-t mangle -A DIVERT -j ACCEPT",
+                   "-t mangle -A PREROUTING -p tcp -m socket --transparent -j DIVERT",
+                   f"-t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}",
+                   f"-t mangle -A OUTPUT -m mark --mark {OWN} -j CONNMARK --save-mark",
+                   f"-t mangle -A OUTPUT -m connmark --mark {OWN} -m mark ! --mark {OWN} -j MARK --set-mark 1",
+                   version=version)
+        default = "0.0.0.0/0" if version == 4 else "::/0"
+        self.world.gateway.ip(f"-{version} rule add fwmark 1 lookup 100",
+                              f"-{version} route add local {default} dev lo table 100")
+
+    def serve(self, version, listener=None, downstream=None):
+        address = ("0.0.0.0" if version == 4 else "[::]") + f":{PORT}"
+        config = config_for(self.place, scan=False, loops=1)
+        config["listeners"] = [{"name": "taken", "protocol": "smtp", "address": address, "downstream": "there",
+                                "intercept": "redirect", "scopes": ["forward"],
+                                "protected": [SERVER[version]], **(listener or {})}]
+        config["listeners"][0] = {key: value for key, value in config["listeners"][0].items() if value is not None}
+        config["downstreams"] = {"there": {"protocol": "smtp", "original": True, **(downstream or {})}}
+        gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
+        self.addCleanup(gatepost.__exit__, None)
+        return gatepost
+
+    def wire(self, version, address, port=25):
+        return Wire.over(self.world.client.connect(version, address, port))
+
+    def send(self, version, address):
+        with self.wire(version, address) as wire:
+            self.assertEqual(wire.reply()[0], 220)
+            wire.say(b"EHLO client.example")
+            self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
+            self.assertEqual(wire.say(b"RCPT TO:<b@example.net>")[0], 250)
+            self.assertEqual(wire.say(b"DATA")[0], 354)
+            wire.send(MESSAGE + b".\r\n")
+            reply = wire.reply()
+            wire.say(b"QUIT")
+        return reply
+
+    def events(self, gatepost, **wanted):
+        found = []
+        for line in gatepost.log.text().splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if all(event.get(key) == value for key, value in wanted.items()):
+                    found.append(event)
+        return found
+
+    def assert_summary(self, gatepost, version, **more):
+        meant = f"{SERVER[4]}:25" if version == 4 else f"[{SERVER[6]}]:25"
+        wait_until(lambda: self.events(gatepost, outcome="answered", **more), "the summary line")
+        line = self.events(gatepost, outcome="answered", **more)[0]
+        self.assertEqual(line["meant_for"], meant)
+        self.assertIn(CLIENT[version], line["client"])
+
+    def test_redirected_mail_goes_where_the_client_meant_to_go(self):
+        for version in (4, 6):
+            with self.subTest(version=version):
+                server = self.server(version)
+                gatepost = self.serve(version)
+                self.redirect(version)
+                self.assertEqual(self.send(version, SERVER[version])[0], 250)
+                self.assertEqual(server.messages, [MESSAGE])
+                self.assertEqual(set(server.peers), {FAR[version]})
+                self.assert_summary(gatepost, version, direction="incoming")
+                gatepost.__exit__(None)
+                server.close()
+
+    def test_a_spoofed_source_shows_the_server_its_client(self):
+        for version in (4, 6):
+            with self.subTest(version=version):
+                server = self.server(version)
+                gatepost = self.serve(version, {"intercept": "tproxy"}, {"identity": "spoof"})
+                self.tproxy(version)
+                for _ in range(40):  # more than one batch of sockets
+                    self.assertEqual(self.send(version, SERVER[version])[0], 250)
+                self.assertEqual(server.messages, [MESSAGE] * 40)
+                self.assertEqual(set(server.peers), {CLIENT[version]})
+                self.assert_summary(gatepost, version)
+                gatepost.__exit__(None)
+                server.close()
+
+    def test_auto_spoofs_where_tproxy_intercepts(self):
+        server = self.server(4)
+        self.serve(4, {"intercept": "tproxy"})
+        self.tproxy(4)
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(set(server.peers), {CLIENT[4]})
+
+    def test_a_server_on_this_host_sees_its_client(self):
+        for version in (4, 6):
+            with self.subTest(version=version):
+                server = self.server(version, self.world.gateway, NEAR[version])
+                gatepost = self.serve(version, {"intercept": "tproxy", "scopes": ["input"],
+                                                "protected": [NEAR[version]]}, {"identity": "spoof"})
+                self.tproxy(version)
+                self.assertEqual(self.send(version, NEAR[version])[0], 250)
+                self.assertEqual(set(server.peers), {CLIENT[version]})
+                gatepost.__exit__(None)
+                server.close()
+
+    def test_a_direct_connection_is_closed_and_logged_once(self):
+        for intercept in ("redirect", "tproxy"):
+            with self.subTest(intercept=intercept):
+                gatepost = self.serve(4, {"intercept": intercept})
+                for _ in range(5):
+                    with self.world.client.connect(4, NEAR[4], PORT) as direct:
+                        self.assertEqual(direct.recv(100), b"")
+                refused = self.events(gatepost, event="refused", reason="not_intercepted")
+                self.assertEqual(len(refused), 1)
+                self.assertEqual(refused[0]["listener"], "taken")
+                gatepost.__exit__(None)
+
+    def test_what_is_not_protected_is_no_destination(self):
+        self.server(4)
+        gatepost = self.serve(4, {"protected": ["198.51.100.0/24"]})
+        self.redirect(4)
+        with self.world.client.connect(4, SERVER[4], 25) as stray:
+            self.assertEqual(stray.recv(100), b"")
+        self.assertEqual(len(self.events(gatepost, event="refused", reason="destination_not_protected")), 1)
+
+    def test_a_port_that_nobody_listed_is_no_destination(self):
+        gatepost = self.serve(4)
+        self.redirect(4, ports="22")
+        with self.world.client.connect(4, SERVER[4], 22) as stray:
+            self.assertEqual(stray.recv(100), b"")
+        self.assertEqual(len(self.events(gatepost, event="refused", reason="port_not_intercepted")), 1)
+
+    def test_outgoing_mail_goes_anywhere_and_nobody_is_examined(self):
+        server = self.server(4)
+        gatepost = self.serve(4, {"direction": "outgoing", "protected": None})
+        self.redirect(4)
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(server.opened, 1)
+        self.assert_summary(gatepost, 4, direction="outgoing")
+
+    def test_our_own_connection_that_comes_back_is_a_loop_and_ends(self):
+        self.server(4)
+        gatepost = self.serve(4, {"direction": "outgoing", "protected": None, "scopes": ["forward", "output"]})
+        self.redirect(4)
+        self.rules(f"-t nat -A OUTPUT -p tcp --dport 25 -j REDIRECT --to-ports {PORT}", version=4)
+        with self.wire(4, SERVER[4]) as wire:
+            self.assertEqual(wire.reply()[0], 421)
+        refused = self.events(gatepost, event="refused", reason="loop")
+        self.assertEqual(len(refused), 1)
+        self.assertLessEqual(sum(each["clients"] for each in refused), 2)
+
+    def test_a_server_that_is_down_is_told_as_such(self):
+        gatepost = self.serve(4)
+        self.redirect(4)
+        with self.wire(4, SERVER[4]) as wire:
+            self.assertEqual(wire.reply()[0], 421)
+        wait_until(lambda: re.search("downstream_refused", gatepost.log.text()), "the line about it")
+
+
+if __name__ == "__main__":
+    unittest.main()
