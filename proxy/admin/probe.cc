@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "config/endpoint.h"
 #include "proxy/admin/escape.h"
 #include "proxy/io/address_cache.h"
 #include "proxy/io/hosts_file.h"
@@ -70,10 +71,34 @@ class Survey {
     io::Scope scope(loop_);
     for (const auto& [name, downstream] : config_->downstreams) {
       const config::Listener* const listener = listener_of(*config_, name);
-      for (const config::Endpoint& server : downstream.servers)
-        if (listener != nullptr) co_await all_addresses(downstream, *listener, server, scope);
+      if (listener == nullptr) continue;
+      const std::vector<config::Endpoint> servers =
+          downstream.original ? protected_servers(*listener) : downstream.servers;
+      if (downstream.original && servers.empty()) tell_of_strangers(downstream);
+      for (const config::Endpoint& server : servers) co_await all_addresses(downstream, *listener, server, scope);
     }
     loop_.quit();
+  }
+
+  // Original destinations that are known beforehand: single hosts that are protected.
+  static std::vector<config::Endpoint> protected_servers(const config::Listener& listener) {
+    std::vector<config::Endpoint> servers;
+    const bool incoming = listener.direction == config::Direction::incoming;
+    for (const config::Netmask& each : listener.protected_networks) {
+      const std::string host = each.text.substr(0, each.text.find('/'));
+      const bool six = host.find(':') != std::string::npos;
+      for (const std::uint16_t port : listener.ports) {
+        const auto server = config::parse_address(fmt::format("{}{}{}:{}", six ? "[" : "", host, six ? "]" : "", port));
+        if (incoming && each.prefix == 128 && server) servers.push_back(*server);
+      }
+    }
+    return servers;
+  }
+
+  void tell_of_strangers(const config::Downstream& downstream) {
+    probed_.text += fmt::format("downstream {}: the original destinations of its clients; nobody is asked beforehand\n",
+                                downstream.name);
+    add_json(fmt::format(R"({{"downstream":{},"original":true}})", json_string(downstream.name)));
   }
 
   Task<> all_addresses(const config::Downstream& downstream, const config::Listener& listener,
@@ -92,12 +117,20 @@ class Survey {
   }
 
   Task<> one(session::Server server, io::Scope& scope) {
-    const Channel wanted = session::channel_of(server.settings->identity);
+    const Channel wanted = session::configured_channel(*server.settings, *server.listener);
+    if (wanted == Channel::spoof) co_return tell_of_spoof(server);
     const bool asks = server.settings->protocol == config::Protocol::smtp && wanted != Channel::xclient &&
                       !session::is_exempt(*server.listener);
     const session::Standing standing = co_await session::examine(services_, server, asks, scope);
     if (!standing.reached) co_return unreached(*server.settings, server.endpoint.text, standing.evidence);
     tell(server, standing, asks);
+  }
+
+  void tell_of_spoof(const session::Server& server) {
+    probed_.text += fmt::format("downstream {}, {}: identity spoof, it sees the addresses of the clients themselves\n",
+                                server.settings->name, server.endpoint.text);
+    add_json(fmt::format(R"({{"downstream":{},"server":{},"identity":"spoof","usable":true}})",
+                         json_string(server.settings->name), json_string(server.endpoint.text)));
   }
 
   void unreached(const config::Downstream& downstream, const std::string& server, const std::string& why) {

@@ -108,6 +108,15 @@ Channel channel_of(config::Identity identity) {
   return Channel::none;
 }
 
+Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener) {
+  const Channel channel = channel_of(downstream.identity);
+  if (!downstream.original || channel != Channel::undecided) return channel;
+  const bool transparent =
+      listener.intercept == config::Intercept::tproxy || listener.intercept == config::Intercept::divert;
+  if (transparent) return Channel::spoof;
+  return listener.direction == config::Direction::outgoing ? Channel::none : channel;
+}
+
 bool is_exempt(const config::Listener& listener) {
   return config::is_loopback(listener.address) && listener.proxy_header == config::ProxyHeader::off &&
          listener.xclient_from.empty();

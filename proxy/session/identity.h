@@ -22,6 +22,9 @@ namespace session {
 enum class Channel { undecided, none, xforward, xclient, proxy_v1, proxy_v2, spoof };
 std::string_view to_string(Channel channel);  // as the key `identity` has it; undecided: "auto"
 Channel channel_of(config::Identity identity);
+// The same for this way: TPROXY spoofs where the config leaves it open, and servers that nobody named and that are not
+// ours are told nothing of themselves, as with NAT (D5).
+Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener);
 inline bool is_proxy(Channel channel) { return channel == Channel::proxy_v1 || channel == Channel::proxy_v2; }
 
 // Whoever reaches this listener could reach the server from the same address himself: loopback only, and no identity is

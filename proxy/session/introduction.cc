@@ -138,6 +138,7 @@ Task<bool> SmtpSession::read_proxy_header() {
     co_return counted;
   }
   note(admin::Level::warning, "proxy_header_refused", trouble);
+  client_->take_input();  // nobody reads more of it: left where it is, it would end this connection by RST
   if (listener_.tls.mode != config::ListenerTlsMode::implicit)
     end_with(reply::make(421, "4.7.0", "This port is for the proxies in front of it"));
   co_await deliver_replies();

@@ -62,7 +62,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<protocol::Reply> connect_anew(bool plain_if_allowed = false);
   io::Task<protocol::Reply> begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until);
   io::Task<io::Connected> connect(io::TimePoint until);
-  Channel configured_channel() const;
+  Channel configured_channel() const { return session::configured_channel(settings_, listener_); }
   io::Task<protocol::Reply> read_banner(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> converse(std::string command, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> exchange(std::string command, io::TimePoint until);

@@ -37,16 +37,6 @@ std::optional<Server> SmtpDownstream::server() const {
   return Server(settings_, listener_, *endpoint, host_);
 }
 
-// Servers that nobody named and that are not ours are told nothing of themselves, as with NAT (D5).
-Channel SmtpDownstream::configured_channel() const {
-  const Channel channel = channel_of(settings_.identity);
-  if (!settings_.original || channel != Channel::undecided) return channel;
-  const bool transparent =
-      listener_.intercept == config::Intercept::tproxy || listener_.intercept == config::Intercept::divert;
-  if (transparent) return Channel::spoof;
-  return listener_.direction == config::Direction::outgoing ? Channel::none : channel;
-}
-
 bool SmtpDownstream::is_examined() const {
   const bool strangers = settings_.original && listener_.direction == config::Direction::outgoing;
   if (strangers || configured_channel() == Channel::spoof) return false;

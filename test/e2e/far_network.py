@@ -1,5 +1,6 @@
 """A network of the test's own: this process moves into a fresh network namespace, and clients with the public-looking
-address 203.0.113.9 live in another one, behind a cable. Needs root; call move_in() before anything makes threads."""
+address 203.0.113.9 (and ANOTHER, and one of IPv6) live in another one, behind a cable. Needs root; to be made before
+anything makes threads."""
 import contextlib
 import ctypes
 import os
@@ -11,7 +12,10 @@ from common import die_with_parent
 from peers import PATIENCE, Wire
 
 CLIENT = "203.0.113.9"
+ANOTHER = "203.0.113.10"
+CLIENT6 = "2001:db8:113::9"
 HERE = "203.0.113.1"
+HERE6 = "2001:db8:113::1"
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,13 +37,19 @@ class FarNetwork:
                                         stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         self.process.stdout.readline()
         self._there = os.open(f"/proc/{self.process.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        _ip("link", "set", "lo", "up")
         _ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
-        _ip("address", "add", HERE + "/24", "dev", "near")
-        _ip("link", "set", "near", "up")
-        far = ["nsenter", "-t", str(self.process.pid), "-n", "ip"]
-        for words in (("link", "set", "lo", "up"), ("address", "add", CLIENT + "/24", "dev", "far"), ("link", "set", "far", "up")):
-            subprocess.run([*far, *words], check=True, stdin=subprocess.DEVNULL)
+        self._lay("near", _ip, HERE + "/24", HERE6 + "/64")
+        self._lay("far", self._far_ip, CLIENT + "/24", ANOTHER + "/24", CLIENT6 + "/64")
+
+    def _far_ip(self, *words):
+        subprocess.run(["nsenter", "-t", str(self.process.pid), "-n", "ip", *words], check=True, stdin=subprocess.DEVNULL)
+
+    @staticmethod
+    def _lay(end, ip, *addresses):
+        for each in addresses:
+            ip("address", "add", each, "dev", end, *(["nodad"] if ":" in each else []))
+        ip("link", "set", "lo", "up")
+        ip("link", "set", end, "up")
 
     def close(self):
         self.process.stdin.close()
@@ -58,16 +68,17 @@ class FarNetwork:
             if _libc.setns(self._here, CLONE_NEWNET) != 0:
                 os._exit(70)  # nothing may go on in the wrong network
 
-    def connect(self, port):
-        """A TCP connection from 203.0.113.9 to this host."""
+    def connect(self, port, source=CLIENT):
+        """A TCP connection from there to this host."""
         with self._inside():  # a socket stays where it was made
-            made = socket.socket()
+            made = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
+            made.bind((source, 0))
         made.settimeout(PATIENCE)
-        made.connect((HERE, port))
+        made.connect((HERE6 if ":" in source else HERE, port))
         return made
 
-    def wire(self, port):
-        return FarWire(self.connect(port))
+    def wire(self, port, source=CLIENT):
+        return FarWire(self.connect(port, source))
 
 
 class FarWire(Wire):

@@ -138,6 +138,10 @@ class InterceptionTest(unittest.TestCase):
                     found.append(event)
         return found
 
+    def refused(self, gatepost, reason):
+        wait_until(lambda: self.events(gatepost, event="refused", reason=reason), f"the line about {reason}")
+        return self.events(gatepost, event="refused", reason=reason)
+
     def assert_summary(self, gatepost, version, **more):
         meant = f"{SERVER[4]}:25" if version == 4 else f"[{SERVER[6]}]:25"
         wait_until(lambda: self.events(gatepost, outcome="answered", **more), "the summary line")
@@ -198,7 +202,7 @@ class InterceptionTest(unittest.TestCase):
                 for _ in range(5):
                     with self.world.client.connect(4, NEAR[4], PORT) as direct:
                         self.assertEqual(direct.recv(100), b"")
-                refused = self.events(gatepost, event="refused", reason="not_intercepted")
+                refused = self.refused(gatepost, "not_intercepted")
                 self.assertEqual(len(refused), 1)
                 self.assertEqual(refused[0]["listener"], "taken")
                 gatepost.__exit__(None)
@@ -209,14 +213,14 @@ class InterceptionTest(unittest.TestCase):
         self.redirect(4)
         with self.world.client.connect(4, SERVER[4], 25) as stray:
             self.assertEqual(stray.recv(100), b"")
-        self.assertEqual(len(self.events(gatepost, event="refused", reason="destination_not_protected")), 1)
+        self.assertEqual(len(self.refused(gatepost, "destination_not_protected")), 1)
 
     def test_a_port_that_nobody_listed_is_no_destination(self):
         gatepost = self.serve(4)
         self.redirect(4, ports="22")
         with self.world.client.connect(4, SERVER[4], 22) as stray:
             self.assertEqual(stray.recv(100), b"")
-        self.assertEqual(len(self.events(gatepost, event="refused", reason="port_not_intercepted")), 1)
+        self.assertEqual(len(self.refused(gatepost, "port_not_intercepted")), 1)
 
     def test_outgoing_mail_goes_anywhere_and_nobody_is_examined(self):
         server = self.server(4)
@@ -233,7 +237,7 @@ class InterceptionTest(unittest.TestCase):
         self.rules(f"-t nat -A OUTPUT -p tcp --dport 25 -j REDIRECT --to-ports {PORT}", version=4)
         with self.wire(4, SERVER[4]) as wire:
             self.assertEqual(wire.reply()[0], 421)
-        refused = self.events(gatepost, event="refused", reason="loop")
+        refused = self.refused(gatepost, "loop")
         self.assertEqual(len(refused), 1)
         self.assertLessEqual(sum(each["clients"] for each in refused), 2)
 

@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
 """UNIX sockets on both legs."""
+import json
 import os
 import signal
 import stat
+import subprocess
 import unittest
 
-from common import Gatepost, Place, config_for, wait_until
+import postfix_server
+from common import PROGRAM, Gatepost, Place, config_for, wait_until
 from lmtp_peer import LmtpServer, UnixWire
+from postfix_server import Postfix
 
 CONTENT = b"Subject: test\r\n\r\nhello\r\n"
+RELAYING = "mynetworks = 127.0.0.0/8\nsmtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n"
+SMTPD = {"trusting": "", "xclient": "-o smtpd_authorized_xclient_hosts=127.0.0.1", "careful": "-o mynetworks=192.0.2.99"}
 
 
 class UnixSockets(unittest.TestCase):
@@ -91,6 +97,64 @@ class UnixSockets(unittest.TestCase):
         with UnixWire(self.path) as wire:
             self.assertEqual(wire.reply()[0], 421)
         wait_until(lambda: "downstream_refused" in gatepost.log.text(), "a log line")
+
+
+@unittest.skipUnless(postfix_server.available(), "needs root and Postfix")
+class SmtpByUnixSocket(unittest.TestCase):
+    """Postfix's smtpd at UNIX sockets, behind a listener for everybody: to Postfix, whoever comes there is localhost."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.place = Place()
+        cls.addClassCleanup(cls.place.remove)
+        cls.postfix = cls.enterClassContext(Postfix(cls.place, settings=RELAYING, services="".join(
+            f"{name} unix n - n - - smtpd {options}\n" for name, options in SMTPD.items())))
+        os.chmod(cls.postfix.directory + "/queue/public", 0o755)  # Postfix's own accounts only, otherwise
+
+    def config(self, name, **downstream):
+        config = config_for(self.place, servers=[f"unix:{self.postfix.directory}/queue/public/{name}"], scan=False,
+                            listener={"address": "0.0.0.0:0"}, downstream=downstream)
+        config["state_directory"], config["spool"]["directory"] = self.place / name, self.place / f"{name}-spool"
+        return config
+
+    def check(self, name):
+        file = self.place / f"{name}.json"
+        with open(file, "w") as out:
+            json.dump(self.config(name), out)
+        done = subprocess.run([PROGRAM, "check", "-c", file, "--probe"], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=60)
+        return done.returncode, done.stdout
+
+    def test_check_probe(self):
+        status, said = self.check("trusting")
+        self.assertEqual(status, 78, said)
+        self.assertIn("queue/public/trusting: identity none, OPEN RELAY", said)
+        self.assertIn("it sees us as 127.0.0.1; for Postfix, main.cf: smtpd_authorized_xclient_hosts = 127.0.0.1", said)
+        status, said = self.check("careful")
+        self.assertEqual(status, 0, said)
+        self.assertIn("identity none, relays for nobody", said)
+        status, said = self.check("xclient")
+        self.assertEqual(status, 0, said)
+        self.assertIn("identity xclient, relays for nobody", said)
+
+    def test_it_is_no_open_relay(self):
+        with Gatepost(self.place, self.config("trusting")) as gatepost, gatepost.wire() as wire:
+            self.assertEqual(wire.reply()[0], 421)
+            gatepost.log.wait_for("takes 127.0.0.1 for the client of all mail")
+
+    def test_messages(self):
+        for name in ("careful", "xclient"):
+            with self.subTest(name), Gatepost(self.place, self.config(name)) as gatepost:
+                with gatepost.smtp(source_address=("127.0.0.9", 0)) as client:
+                    client.sendmail("a@sender.example", [f"{name}@example.org"], CONTENT)
+                [stored] = self.postfix.delivered(name)
+                self.assertIn(b"[127.0.0.9]" if name == "xclient" else b"[127.0.0.1]", stored)
+                self.assertTrue(gatepost.summary(outcome="answered")["relay"].endswith("queue/public/" + name))
+
+    def test_no_such_socket(self):
+        status, said = self.check("absent")
+        self.assertNotEqual(status, 0, said)
+        self.assertIn("queue/public/absent: No such file or directory", said)
 
 
 if __name__ == "__main__":

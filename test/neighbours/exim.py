@@ -3,6 +3,7 @@ import os
 import re
 
 from common import PATIENCE, wait_until
+from ports import free_port
 
 from .jail import ACCOUNTS, Jail, JailedServer
 from .letter import Maildrop, Outcome
@@ -27,9 +28,26 @@ smtp_accept_queue_per_connection = 0
 smtp_accept_max_per_connection = 100000
 host_lookup =
 keep_environment =
-acl_smtp_rcpt = everybody
+"""
+EVERYBODY = """acl_smtp_rcpt = everybody
 acl_smtp_data = everybody
 begin acl
+everybody:
+  accept
+"""
+# The usual trust in one's own host; a port that is told who the client is, and one that is not.
+CAREFUL = """hosts_proxy = ${{if ={{$received_port}}{{{port}}}{{127.0.0.1}}}}
+log_selector = +proxy
+acl_smtp_rcpt = ours_only
+acl_smtp_data = everybody
+begin acl
+ours_only:
+  accept
+    hosts = 127.0.0.1
+  accept
+    domains = example.org
+  deny
+    message = relay not permitted
 everybody:
   accept
 """
@@ -85,7 +103,7 @@ OUT = """port = {target}
 class _Exim(JailedServer):
     packages = ("exim4-daemon-heavy", "exim4-base")
 
-    def start_with(self, hostname, rest):
+    def start_with(self, hostname, rest, *more_ports):
         self.make("spool", "Debian-exim")
         self.make("mail", "sink")
         os.chown(self.directory, ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
@@ -93,7 +111,7 @@ class _Exim(JailedServer):
         text = COMMON.format(place=self.directory, uid=ACCOUNTS["Debian-exim"], port=self.port, hostname=hostname,
                              certificate=self.certificate, key=self.key)
         jail = Jail(self.directory, self.packages, files={"exim4/exim4.conf": text + rest})
-        return jail, "/usr/sbin/exim4", "-bdf", "-oX", str(self.port)
+        return jail, "/usr/sbin/exim4", "-bdf", "-oX", " : ".join(map(str, (self.port, *more_ports)))
 
 
 class EximServer(_Exim):
@@ -102,7 +120,18 @@ class EximServer(_Exim):
 
     def configure(self):
         self.mail = Maildrop(self.directory + "/mail", r"/new/[^/]+$")
-        return self.start_with("mta.example", SERVER.format(place=self.directory, sink=ACCOUNTS["sink"]))
+        return self.start_with("mta.example", EVERYBODY + SERVER.format(place=self.directory, sink=ACCOUNTS["sink"]))
+
+
+class EximBehindProxy(EximServer):
+    """Relays for its own host and for nobody else; the clients of `proxy_port` are told by PROXY headers."""
+    name = "exim-proxy"
+
+    def configure(self):
+        self.proxy_port = free_port()
+        acl = CAREFUL.format(port=self.proxy_port)
+        self.mail = Maildrop(self.directory + "/mail", r"/new/[^/]+$")
+        return self.start_with("mta.example", acl + SERVER.format(place=self.directory, sink=ACCOUNTS["sink"]), self.proxy_port)
 
 
 class EximClient(_Exim):
@@ -115,7 +144,7 @@ class EximClient(_Exim):
 
     def configure(self):
         out = OUT.format(target=self.target, protocol=self.protocol)
-        return self.start_with("client.example", CLIENT.format(out=out))
+        return self.start_with("client.example", EVERYBODY + CLIENT.format(out=out))
 
     def send(self, letter):
         reply = submit(self.port, letter)
