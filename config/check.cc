@@ -30,6 +30,7 @@ class Checker {
     defaults();
     check_identity(config_, problems_);
     check_interception(config_, machine_, problems_);
+    check_gate(config_, problems_);
     check_tls(config_, machine_, problems_);
   }
 

@@ -15,6 +15,8 @@ void check(const Config& config, const Surroundings& machine, Problems& problems
 void check_identity(const Config& config, Problems& problems);
 // The part of it about intercepted connections.
 void check_interception(const Config& config, const Surroundings& machine, Problems& problems);
+// The part of it about what is decided before a connection exists.
+void check_gate(const Config& config, Problems& problems);
 // The part of it about TLS; comes last, for it reads certificates and keys.
 void check_tls(const Config& config, const Surroundings& machine, Problems& problems);
 

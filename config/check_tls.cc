@@ -10,7 +10,7 @@ class TlsChecker {
   void run() {
     for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
       at_ = "/listeners/" + std::to_string(i) + "/tls";
-      if (!problems_.failed(at_)) listener(config_.listeners[i].tls);
+      if (!problems_.failed(at_)) listener(config_.listeners[i]);
     }
     for (const auto& [name, downstream] : config_.downstreams) {
       at_ = "/downstreams/" + escape_pointer(name) + "/tls";
@@ -21,7 +21,9 @@ class TlsChecker {
  private:
   void error(const char* key, const char* text) { problems_.error(at_ + key, text); }
 
-  void listener(const ListenerTls& tls) {
+  void listener(const Listener& listener) {
+    const ListenerTls& tls = listener.tls;
+    if (tls.mode == ListenerTlsMode::pass) return passing(listener);
     if (tls.mode == ListenerTlsMode::none) {
       if (tls.required) error("/required", "cannot be kept with mode \"none\": nobody could send mail");
       if (!tls.certificates.empty())
@@ -33,6 +35,19 @@ class TlsChecker {
       error("/client_ca", "missing: without it no client's certificate can be verified");
     if (tls.client_certificates == ClientCertificates::none && tls.client_ca)
       error("/client_ca", "is of no use while client_certificates is \"none\"");
+  }
+
+  void passing(const Listener& listener) {
+    if (listener.intercept == Intercept::none)
+      return error("/mode", "\"pass\" belongs to a listener with intercept: whoever connects to us knowingly gets our TLS");
+    if (!listener.tls.certificates.empty()) error("/certificates", "are of no use with mode \"pass\": the server has its own");
+    if (listener.tls.required) error("/required", "cannot be kept with mode \"pass\": mail inside that TLS is not ours to see");
+    const auto found = config_.downstreams.find(listener.downstream);
+    if (found == config_.downstreams.end()) return;
+    if (found->second.path) error("/mode", "\"pass\" needs a downstream with servers or original: a maildir speaks no TLS");
+    if (found->second.tls.mode != DownstreamTlsMode::none)
+      error("/mode", "\"pass\" cannot be where we speak TLS with the server ourselves");
+    problems_.warning(at_ + "/mode", "mail inside TLS is passed on unscanned");
   }
 
   void one_downstream(const Downstream& downstream) {

@@ -52,8 +52,13 @@ enum class Direction { incoming, outgoing };
 // Which connections are intercepted, by the hook of the packet filter that sees them: to this host, through it, from it.
 enum class Scope { input, forward, output };
 
-// The client's leg. starttls: the STARTTLS command (RFC 3207); implicit: TLS from the first octet (RFC 8314).
-enum class ListenerTlsMode { none, starttls, implicit };
+// The client's leg. starttls: the STARTTLS command (RFC 3207); implicit: TLS from the first octet (RFC 8314); pass:
+// STARTTLS is between the client and the server, and nothing behind it is read.
+enum class ListenerTlsMode { none, starttls, implicit, pass };
+// We are one end of it.
+inline bool ends_tls(ListenerTlsMode mode) {
+  return mode == ListenerTlsMode::starttls || mode == ListenerTlsMode::implicit;
+}
 enum class ClientCertificates { none, ask, require };
 enum class TlsVersion { v1_2, v1_3 };
 struct CertificatePair {
@@ -216,11 +221,19 @@ struct Log {
   std::string to = "stderr";  // stderr | syslog | an absolute file name
 };
 
+// What becomes of new connections that the gate cannot decide about: they go by us, unscanned, or they are not served.
+enum class OnFailure { closed, open };
+struct Gate {
+  std::uint32_t queue = 0;  // of the first listener; each of those behind it has the next one; 0 = no gate
+  OnFailure on_failure = OnFailure::closed;
+  std::uint32_t length = 4096;  // packets that may wait in a queue
+};
 enum class Backend { automatic, nft, iptables, pf_openbsd, pf_freebsd, ipfw };
 struct Firewall {
   Backend backend = Backend::automatic;
   bool manage = false;                  // rules come and go with the daemon
   std::uint32_t routing_table = 2525;   // for what TPROXY and spoofed sources need
+  Gate gate;
 };
 
 struct Users {  // names or numbers; looked up when the config is loaded

@@ -161,7 +161,8 @@ std::vector<std::string_view> words_of(Scope) { return {"input", "forward", "out
 std::vector<std::string_view> words_of(Backend) {
   return {"auto", "nft", "iptables", "pf-openbsd", "pf-freebsd", "ipfw"};
 }
-std::vector<std::string_view> words_of(ListenerTlsMode) { return {"none", "starttls", "implicit"}; }
+std::vector<std::string_view> words_of(OnFailure) { return {"closed", "open"}; }
+std::vector<std::string_view> words_of(ListenerTlsMode) { return {"none", "starttls", "implicit", "pass"}; }
 std::vector<std::string_view> words_of(DownstreamTlsMode) {
   return {"none", "opportunistic", "required", "verified"};
 }

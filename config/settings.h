@@ -24,7 +24,7 @@ namespace config {
 using Slot =
     std::variant<bool*, std::uint32_t*, std::uint64_t*, milliseconds*, std::string*, std::optional<std::string>*,
                  std::vector<std::string>*, Endpoint*, std::vector<Endpoint>*, std::vector<Netmask>*, Protocol*,
-                 LineEnds*, HalfClose*, Direction*, Intercept*, std::vector<Scope>*, Backend*,
+                 LineEnds*, HalfClose*, Direction*, Intercept*, std::vector<Scope>*, Backend*, OnFailure*,
                  std::vector<std::uint16_t>*, Nul*, ProxyHeader*, AuthOffer*, MixedReplies*, Identity*, Action*, LogFormat*,
                  ListenerTlsMode*, DownstreamTlsMode*, ClientCertificates*, TlsVersion*>;
 
@@ -43,6 +43,7 @@ std::vector<std::string_view> words_of(Direction);
 std::vector<std::string_view> words_of(Intercept);
 std::vector<std::string_view> words_of(Scope);
 std::vector<std::string_view> words_of(Backend);
+std::vector<std::string_view> words_of(OnFailure);
 std::vector<std::string_view> words_of(ListenerTlsMode);
 std::vector<std::string_view> words_of(DownstreamTlsMode);
 std::vector<std::string_view> words_of(ClientCertificates);

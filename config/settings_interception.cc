@@ -31,7 +31,8 @@ Section firewall_settings() {
           key<&F::manage>("manage", {}, "Rules are applied when gatepost is ready, and withdrawn when it stops."),
           key<&F::routing_table>("routing_table", between(1, 0x7FFF'FFFF),
                                  "Number of the routing table for TPROXY and for spoofed sources."),
-      });
+      },
+      {gate_settings()});
 }
 
 }  // namespace config

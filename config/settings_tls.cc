@@ -17,7 +17,8 @@ Section listener_tls_settings() {
   return object<&Listener::tls>(
       "tls", "TLS with the clients; the first certificate is for those that ask for no name, or for an unknown one.",
       {
-          key<&T::mode>("mode", {}, "Not at all, after the command STARTTLS, or from the first octet (port 465)."),
+          key<&T::mode>("mode", {}, "Not at all, after the command STARTTLS, or from the first octet (port 465); pass, where connections are "
+                         "intercepted: STARTTLS goes to the server, and what follows is not scanned."),
           key<&T::required>("required", {}, "Take no mail outside TLS: 530 5.7.0."),
           key<&T::client_certificates>(
               "client_certificates", {},

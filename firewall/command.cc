@@ -5,8 +5,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,7 +69,7 @@ std::string content_of(const Descriptor& fd) {
 }
 
 int wait_for(pid_t child) {
-  const Descriptor end(::pidfd_open(child, 0));
+  const Descriptor end(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
   pollfd waiting{end.get(), POLLIN, 0};
   int ready = 0;
   do ready = end ? ::poll(&waiting, 1, command_seconds * 1000) : 1;

@@ -7,7 +7,6 @@
 
 #include "config/nearest.h"
 #include "config/quote.h"
-#include "firewall/json.h"
 
 namespace firewall {
 namespace {
@@ -49,7 +48,7 @@ std::string sysctl_of(const std::string& interface, std::string_view key) {
   return fmt::format("net.ipv4.conf.{}.{}", name, key);
 }
 
-std::string to_json(const Facts& facts) {
+Node node_of(const Facts& facts) {
   Node interfaces = Node::array(), sysctls = Node::object();
   for (const Interface& each : facts.interfaces) interfaces.children.push_back(node_of(each));
   for (const auto& [name, value] : facts.sysctls) sysctls.add(name, Node::of(value));
@@ -58,33 +57,39 @@ std::string to_json(const Facts& facts) {
   out.add("ip6tables", texts_of(facts.ip6tables)).add("interfaces", std::move(interfaces));
   out.add("sysctls", std::move(sysctls));
   if (facts.base_chains) out.add("base_chains", texts_of(*facts.base_chains));
-  return config::format(out.add("routing_tables", texts_of(facts.routing_tables)));
+  return out.add("routing_tables", texts_of(facts.routing_tables));
 }
 
-std::expected<Facts, std::string> facts_from_json(std::string_view text, const std::string& name) {
-  const auto node = parse_json(text, name);
-  if (!node) return std::unexpected(node.error());
-  for (const Node& member : node->children)
+std::string to_json(const Facts& facts) { return config::format(node_of(facts)); }
+
+std::expected<Facts, std::string> facts_from(const Node& node, const std::string& name) {
+  for (const Node& member : node.children)
     if (std::ranges::find(keys, member.key) == keys.end())
       return std::unexpected(fmt::format("{}: unknown key {}{}", name, config::in_quotes(member.key),
                                          config::did_you_mean(member.key, keys)));
-  const std::string word = text_at(*node, "system");
+  const std::string word = text_at(node, "system");
   const auto system = std::ranges::find(systems, word);
   if (system == systems.end())
     return std::unexpected(fmt::format("{}: system must be \"linux\", \"openbsd\" or \"freebsd\"{}", name,
                                        config::did_you_mean(word, systems)));
   Facts facts;
   facts.system = static_cast<System>(system - systems.begin());
-  facts.nft = set_at(*node, "nft");
-  facts.iptables = set_at(*node, "iptables");
-  facts.ip6tables = set_at(*node, "ip6tables");
-  for (const Node& each : items_at(*node, "interfaces"))
+  facts.nft = set_at(node, "nft");
+  facts.iptables = set_at(node, "iptables");
+  facts.ip6tables = set_at(node, "ip6tables");
+  for (const Node& each : items_at(node, "interfaces"))
     facts.interfaces.push_back(
         {text_at(each, "name"), texts_at(each, "addresses"), flag_at(each, "loopback"), flag_at(each, "bridge")});
-  for (const Node& each : items_at(*node, "sysctls")) facts.sysctls[each.key] = each.text;
-  if (node->find("base_chains") != nullptr) facts.base_chains = set_at(*node, "base_chains");
-  facts.routing_tables = set_at(*node, "routing_tables");
+  for (const Node& each : items_at(node, "sysctls")) facts.sysctls[each.key] = each.text;
+  if (node.find("base_chains") != nullptr) facts.base_chains = set_at(node, "base_chains");
+  facts.routing_tables = set_at(node, "routing_tables");
   return facts;
+}
+
+std::expected<Facts, std::string> facts_from_json(std::string_view text, const std::string& name) {
+  const auto node = parse_json(text, name);
+  if (!node) return std::unexpected(node.error());
+  return facts_from(*node, name);
 }
 
 }  // namespace firewall

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "firewall/json.h"
+
 namespace firewall {
 
 enum class System { linux_host, openbsd, freebsd };
@@ -29,7 +31,7 @@ struct Facts {
   std::map<std::string, std::string> sysctls;  // "net.ipv4.ip_forward" -> "0"; absent where the kernel has none
 
   // As it was before: tables and base chains of iptables ("ip nat", "ip nat PREROUTING"; nothing where no nft could
-  // tell), and routing tables that hold a route.
+  // tell), and routing tables that hold a route ("ip 255", "ip6 254").
   std::optional<std::set<std::string>> base_chains;
   std::set<std::string> routing_tables;
 
@@ -44,7 +46,10 @@ std::string sysctl_of(const std::string& interface, std::string_view key);
 // Of this host. Everything is tried in a network namespace of its own and leaves no trace. The error: not root.
 std::expected<Facts, std::string> probe();
 
+Node node_of(const Facts& facts);
 std::string to_json(const Facts& facts);
+// `name` stands for the document in the error.
+std::expected<Facts, std::string> facts_from(const Node& node, const std::string& name);
 std::expected<Facts, std::string> facts_from_json(std::string_view text, const std::string& name);
 
 }  // namespace firewall

@@ -130,9 +130,9 @@ void append_script(std::string& out, const Step& step) {
     out += command + "\n";
     return;
   }
-  std::string condition = in_shell(step.condition->argv) + " 2>/dev/null";
-  if (step.condition->output.empty()) condition += " >/dev/null";
-  else condition += " | grep -qF " + in_shell(std::vector{std::string("--"), step.condition->output});
+  std::string condition = in_shell(step.condition->argv);
+  if (step.condition->output.empty()) condition += " >/dev/null 2>&1";
+  else condition += " 2>/dev/null | grep -qF " + in_shell(std::vector{std::string("--"), step.condition->output});
   out += fmt::format("if {}{}; then\n{}\nfi\n", step.when ? "" : "! ", condition, command);
 }
 
@@ -161,6 +161,38 @@ std::string in_shell(const std::vector<Step>& steps, std::string_view title) {
   std::string out = fmt::format("#!/bin/sh\n# {}\nset -eu\n", title);
   for (const Step& each : steps) append_script(out, each);
   return out;
+}
+
+Node node_of(const Plan& plan) {
+  Node counters = Node::array();
+  for (const Diversion& each : plan.diversions)
+    counters.children.push_back(Node::object()
+                                    .add("listener", Node::of(each.listener))
+                                    .add("scope", Node::of(to_string(each.scope)))
+                                    .add("version", Node::of(std::uint64_t(number_of(each.version)))));
+  return Node::object()
+      .add("backend", Node::of(to_string(plan.backend)))
+      .add("apply", node_of(plan.apply))
+      .add("remove", node_of(plan.remove))
+      .add("counters", std::move(counters));
+}
+
+std::optional<Plan> plan_from(const Node& node) {
+  const auto words = config::words_of(Backend{});
+  const auto backend = std::ranges::find(words, text_at(node, "backend"));
+  if (backend == words.end()) return std::nullopt;
+  Plan plan;
+  plan.backend = static_cast<Backend>(backend - words.begin());
+  plan.apply = steps_from(items_at(node, "apply"));
+  plan.remove = steps_from(items_at(node, "remove"));
+  for (const Node& each : items_at(node, "counters")) {
+    Diversion& counted = plan.diversions.emplace_back();
+    counted.listener = text_at(each, "listener");
+    for (const Scope scope : {Scope::input, Scope::forward, Scope::output})
+      if (to_string(scope) == text_at(each, "scope")) counted.scope = scope;
+    counted.version = number_at(each, "version") == 6 ? Version::v6 : Version::v4;
+  }
+  return plan;
 }
 
 Node node_of(const std::vector<Step>& steps) {

@@ -50,6 +50,9 @@ std::expected<Plan, std::vector<std::string>> plan(const config::Config& config,
 std::string in_shell(const std::vector<Step>& steps, std::string_view title);
 
 std::string_view to_string(config::Backend backend);  // as in the configuration
+// Of the diversions, what their labels are made of.
+Node node_of(const Plan& plan);
+std::optional<Plan> plan_from(const Node& node);
 Node node_of(const std::vector<Step>& steps);
 std::vector<Step> steps_from(const std::vector<Node>& nodes);
 
@@ -67,6 +70,8 @@ void plan_pf_freebsd(Draft& draft);
 void plan_ipfw(Draft& draft);
 // Policy routing and sysctls of Linux, for either of its backends; before their rules.
 void plan_routes(Draft& draft);
+// Whether a plan may change this sysctl, and its removal gives it back its former value.
+bool is_set_by_us(std::string_view sysctl);
 
 // What the rules need of the kernel, by the names of the facts (probe.cc).
 std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts);

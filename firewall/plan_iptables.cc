@@ -72,11 +72,10 @@ class IptablesPlan {
       step_out({.why = fmt::format("IPv{}: the jump from {} in {}", number_of(version_), hook.chain, hook.table),
                 .command = jump(hook, "-D"),
                 .condition = Condition{jump(hook, "-C").argv}});
-    for (const auto& [table, chains] : bodies_)  // in this order: nobody refers to the shorter name any more
+    for (const Hook& hook : hooks_) chain_out(hook.table, hook.ours);  // they refer to the others
+    for (const auto& [table, chains] : bodies_)
       for (const auto& [name, body] : chains)
-        step_out({.why = fmt::format("IPv{}: our chain {} in {}", number_of(version_), name, table),
-                  .command = {{program() + "-restore", "-w", "--noflush"},
-                              fmt::format("*{0}\n:{1} - [0:0]\n-X {1}\nCOMMIT\n", table, name)}});
+        if (std::ranges::none_of(hooks_, [&](const Hook& hook) { return hook.ours == name; })) chain_out(table, name);
     for (const auto& [name, networks] : sets_)
       step_out({.why = fmt::format("The list {}", name),
                 .command = {{"ipset", "destroy", name}},
@@ -87,6 +86,13 @@ class IptablesPlan {
  private:
   std::string program() const { return version_ == Version::v4 ? "iptables" : "ip6tables"; }
   void step_out(Step step) { draft_.plan.remove.push_back(std::move(step)); }
+
+  // Emptied, or made, and deleted.
+  void chain_out(const std::string& table, const std::string& name) {
+    step_out({.why = fmt::format("IPv{}: our chain {} in {}", number_of(version_), name, table),
+              .command = {{program() + "-restore", "-w", "--noflush"},
+                          fmt::format("*{0}\n:{1} - [0:0]\n-X {1}\nCOMMIT\n", table, name)}});
+  }
 
   Command jump(const Hook& hook, const char* verb) const {
     Command command{{program(), "-w", "-t", hook.table, verb, hook.chain}};

@@ -13,10 +13,11 @@ using config::Scope;
 
 // After the table of local addresses (0), before whatever else an administrator has.
 constexpr int rule_priority = 25;
+constexpr std::string_view bridge_calls = "net.bridge.bridge-nf-call-";
 
 void route_by_mark(Draft& draft, Version version) {
   const std::string family = fmt::format("-{}", number_of(version)), table = std::to_string(draft.rules.routing_table);
-  if (draft.facts.routing_tables.contains(table))
+  if (draft.facts.routing_tables.contains((version == Version::v4 ? "ip " : "ip6 ") + table))
     draft.errors.push_back(fmt::format(
         "the routing table {} has routes already; give firewall.routing_table a number that nobody uses", table));
   const std::string rule = fmt::format("fwmark {:#x}/{:#x}", mark_divert, mark_mask);
@@ -44,7 +45,7 @@ void route_by_mark(Draft& draft, Version version) {
   plan.remove.push_back(
       {.why = fmt::format("IPv{}: our routing table", number_of(version)),
        .command = route("delete"),
-       .condition = Condition{{"ip", "-N", family, "route", "show", "table", table}, "local default"}});
+       .condition = Condition{{"ip", family, "route", "show", "table", table}, "local default dev lo"}});
 }
 
 void set_sysctl(Draft& draft, const std::string& name, const std::string& value, const std::string& why) {
@@ -63,8 +64,7 @@ void bridges(Draft& draft) {
       return interface != nullptr && interface->bridge;
     });
     if (!bridged || each.scope != Scope::forward) continue;
-    const std::string name =
-        fmt::format("net.bridge.bridge-nf-call-{}", each.version == Version::v4 ? "iptables" : "ip6tables");
+    const std::string name = fmt::format("{}{}", bridge_calls, each.version == Version::v4 ? "iptables" : "ip6tables");
     const auto same = [&](const Step& step) { return step.command.argv.back() == name + "=1"; };
     if (std::ranges::any_of(draft.plan.apply, same)) continue;
     if (draft.facts.sysctl(name).empty())
@@ -86,6 +86,8 @@ void warn(Draft& draft) {
 }
 
 }  // namespace
+
+bool is_set_by_us(std::string_view sysctl) { return sysctl.starts_with(bridge_calls); }
 
 void plan_routes(Draft& draft) {
   if (draft.rules.tproxy4) route_by_mark(draft, Version::v4);

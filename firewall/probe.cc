@@ -148,11 +148,11 @@ std::optional<std::set<std::string>> probe_base_chains() {
 // The number behind "table" in each line; routes without it are in main.
 std::set<std::string> probe_routing_tables() {
   std::set<std::string> found;
-  for (const char* family : {"-4", "-6"}) {
-    const std::string all = output_of({"ip", "-N", family, "route", "show", "table", "all"});
+  for (const auto& [option, family] : {std::pair{"-4", "ip "}, std::pair{"-6", "ip6 "}}) {
+    const std::string all = output_of({"ip", "-N", option, "route", "show", "table", "all"});
     for (std::size_t at = 0; (at = all.find(" table ", at)) != std::string::npos;) {
       at += 7;
-      found.insert(all.substr(at, all.find_first_of(" \n", at) - at));
+      found.insert(family + all.substr(at, all.find_first_of(" \n", at) - at));
     }
   }
   return found;

@@ -32,6 +32,8 @@ int run(const admin::Arguments& arguments) {
       return admin::config_command(arguments);
     case Command::scan:
       return admin::scan_command(arguments);
+    case Command::firewall:
+      return admin::firewall_command(arguments);
   }
   return EX_SOFTWARE;
 }

@@ -5,16 +5,19 @@
 #include <sysexits.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <string_view>
 
+#include "config/duration.h"
 #include "config/nearest.h"
 #include "proxy/admin/escape.h"
 
 namespace admin {
 namespace {
 
-constexpr std::array<std::string_view, 4> commands{"serve", "check", "config", "scan"};
+constexpr std::array<std::string_view, 5> commands{"serve", "check", "config", "scan", "firewall"};
+constexpr std::array<std::string_view, 6> firewall_actions{"plan", "apply", "confirm", "verify", "status", "remove"};
 
 constexpr const char* description =
     "gatepost: a transparent SMTP proxy that scans mail for viruses before the server behind it says yes.";
@@ -26,6 +29,7 @@ constexpr const char* footer = R"(Examples:
   gatepost config manual                          every key, with its default
   gatepost scan --signatures /var/lib/clamav message.eml
   gatepost scan - < message.eml
+  gatepost firewall --help                        intercept connections that are meant for others
 
 Signals to serve: TERM lets transactions finish, a second TERM or INT cuts them, USR1 opens the log file anew.
 
@@ -88,12 +92,94 @@ void add_scan(Options& options) {
   scan->callback([&to] { to.command = Arguments::Command::scan; });
 }
 
+constexpr const char* firewall_footer = R"(Examples:
+  gatepost firewall plan -c FILE                         what apply would run, as a shell script
+  gatepost firewall plan -c FILE --remove                what takes it back
+  gatepost firewall apply -c FILE --confirm-within 60s   over ssh: it is taken back unless you confirm
+  gatepost firewall confirm
+  gatepost firewall verify -c FILE                       proves with connections that it works, or says what is wrong
+  gatepost firewall status
+  gatepost firewall remove                               without a trace
+
+Exit status: 0 all is well; 69 not applied, or verify has found something wrong; 71 a step failed, and what was done was
+undone; 75 not confirmed; 77 not root; 78 the configuration cannot be put into rules here.)";
+
+void add_firewall_plan(CLI::App& firewall, Arguments& to) {
+  CLI::App* plan = firewall.add_subcommand("plan", "show what apply would run; changes nothing");
+  plan->add_option("-c,--config", to.config, "configuration file")->type_name("FILE");
+  plan->add_option("--facts", to.facts, "plan for the host that this file describes, instead of this one")
+      ->type_name("FILE");
+  plan->add_flag("--show-facts", to.show_facts, "only what is known of this host, as such a file");
+  plan->add_flag("--remove", to.show_remove, "what remove would run");
+  plan->callback([&to] { to.action = Arguments::Firewall::plan; });
+}
+
+void add_firewall_apply(CLI::App& firewall, Arguments& to) {
+  CLI::App* apply = firewall.add_subcommand("apply", "put the rules into force, or leave everything as it was");
+  apply->add_option("-c,--config", to.config, "configuration file")->type_name("FILE")->required();
+  apply
+      ->add_option_function<std::string>(
+          "--confirm-within",
+          [&to](const std::string& text) {
+            const auto duration = config::parse_duration(text);
+            if (!duration || *duration < std::chrono::seconds(1) || *duration > std::chrono::hours(24))
+              throw CLI::ValidationError("--confirm-within", "expects a time between 1s and 24h, such as 60s");
+            to.confirm_within = std::chrono::ceil<std::chrono::seconds>(*duration);
+          },
+          "take them back after this time, unless confirmed")
+      ->type_name("TIME");
+  apply->callback([&to] { to.action = Arguments::Firewall::apply; });
+}
+
+void add_firewall_verify(CLI::App& firewall, Arguments& to) {
+  CLI::App* verify = firewall.add_subcommand("verify", "prove that connections are intercepted");
+  verify->add_option("-c,--config", to.config, "configuration file")->type_name("FILE")->required();
+  CLI::Option* from = verify
+                          ->add_option("--spoof-from", to.spoof_from,
+                                       "also: with this source address, which is not ours, connect to --spoof-to")
+                          ->type_name("ADDRESS");
+  CLI::Option* target =
+      verify->add_option("--spoof-to", to.spoof_to, "a server elsewhere")->type_name("HOST:PORT")->needs(from);
+  from->needs(target);
+  verify->callback([&to] { to.action = Arguments::Firewall::verify; });
+}
+
+void add_firewall(Options& options) {
+  Arguments& to = options.arguments;
+  CLI::App* firewall = options.app.add_subcommand(
+      "firewall", "rules of the packet filter: plan, apply, confirm, verify, status, remove");
+  firewall->footer(firewall_footer);
+  firewall->require_subcommand(1);
+  add_firewall_plan(*firewall, to);
+  add_firewall_apply(*firewall, to);
+  add_firewall_verify(*firewall, to);
+  firewall->add_subcommand("confirm", "keep what apply --confirm-within has put into force")->callback([&to] {
+    to.action = Arguments::Firewall::confirm;
+  });
+  firewall->add_subcommand("status", "whether rules are in force, and how many connections each has diverted")
+      ->callback([&to] { to.action = Arguments::Firewall::status; });
+  CLI::App* remove = firewall->add_subcommand("remove", "take the rules back, without a trace");
+  remove->add_option("-c,--config", to.config, "for rules that are not remembered: those that this file would make")
+      ->type_name("FILE");
+  remove->callback([&to] { to.action = Arguments::Firewall::remove; });
+  for (CLI::App* each : firewall->get_subcommands({})) {
+    each->add_flag("--json", to.json, "one JSON object");
+    each->add_option("--state", to.state, "where it is remembered what is in force; default /run/gatepost")
+        ->type_name("DIR");
+  }
+  firewall->callback([&to] { to.command = Arguments::Command::firewall; });
+}
+
 int wrong(const std::string& sentence) {
   fmt::print(stderr, "gatepost: {}\nTry gatepost --help.\n", sentence);
   return EX_USAGE;
 }
 
-bool is_command(std::string_view word) { return std::find(commands.begin(), commands.end(), word) != commands.end(); }
+// A word that should be one of these, and is none.
+template <class Words>
+bool is_mistaken(std::string_view word, const Words& known) {
+  return !word.starts_with("-") && std::ranges::find(known, word) == known.end();
+}
 
 std::string one_line(const std::string& text) {
   std::string out;
@@ -104,11 +190,14 @@ std::string one_line(const std::string& text) {
 }  // namespace
 
 std::expected<Arguments, int> parse_arguments(int count, char** words) {
-  if (count < 2) return std::unexpected(wrong("no command given: serve, check, config or scan"));
-  const std::string_view first = words[1];
-  if (!first.starts_with("-") && !is_command(first))
+  if (count < 2) return std::unexpected(wrong("no command given: serve, check, config, scan or firewall"));
+  const std::string_view first = words[1], second = count > 2 ? words[2] : "-";
+  if (is_mistaken(first, commands))
     return std::unexpected(wrong(fmt::format("there is no command \"{}\"{}", one_line(std::string(first)),
                                              config::did_you_mean(first, commands))));
+  if (first == "firewall" && is_mistaken(second, firewall_actions))
+    return std::unexpected(wrong(fmt::format("there is no command \"firewall {}\"{}", one_line(std::string(second)),
+                                             config::did_you_mean(second, firewall_actions))));
   Options options;
   options.app.footer(footer);
   options.app.set_version_flag("--version", "gatepost " GATEPOST_VERSION);
@@ -117,6 +206,7 @@ std::expected<Arguments, int> parse_arguments(int count, char** words) {
   add_check(options);
   add_config(options);
   add_scan(options);
+  add_firewall(options);
   try {
     options.app.parse(count, words);
   } catch (const CLI::ParseError& error) {

@@ -16,6 +16,7 @@ int serve_command(const Arguments& arguments, std::function<int(ProxyStart)> run
 int check_command(const Arguments& arguments);
 int config_command(const Arguments& arguments);
 int scan_command(const Arguments& arguments);
+int firewall_command(const Arguments& arguments);
 
 // Nothing after all errors were written to standard error.
 std::optional<config::Loaded> load_or_complain(const std::string& path);

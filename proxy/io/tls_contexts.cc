@@ -28,7 +28,7 @@ std::shared_ptr<const TlsContexts> TlsContexts::make(const config::Config& confi
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const config::Listener& listener = config.listeners[i];
     auto& context = contexts->listeners.emplace_back();
-    if (listener.tls.mode == config::ListenerTlsMode::none) continue;
+    if (!config::ends_tls(listener.tls.mode)) continue;
     std::vector<TlsProblem> found;
     context = TlsServerContext::make(listener.tls, listener.name, files,
                                      former_keys(listener.name, former, former_config), found);

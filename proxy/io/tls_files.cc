@@ -132,7 +132,7 @@ TlsFiles TlsFiles::read(const config::Config& config, std::vector<TlsProblem>& p
   Reader reader(files, problems);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const config::ListenerTls& tls = config.listeners[i].tls;
-    if (tls.mode == config::ListenerTlsMode::none) continue;
+    if (!config::ends_tls(tls.mode)) continue;
     const std::string pointer = "/listeners/" + std::to_string(i) + "/tls";
     for (std::size_t j = 0; j < tls.certificates.size(); ++j) {
       const std::string pair = pointer + "/certificates/" + std::to_string(j);

@@ -53,6 +53,11 @@ class ClientLeg {
 
   io::Signal& readable() { return stream_->readable; }
   io::Stream& stream() { return *stream_; }
+  // The stream speaks a language of its own from now on: nothing that is queued goes out any more.
+  io::Stream& give_away() {
+    torn_ = true;
+    return *stream_;
+  }
 
  private:
   static constexpr std::size_t most_unread = 65536;

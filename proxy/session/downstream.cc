@@ -13,6 +13,10 @@ io::Task<protocol::Reply> Downstream::authenticate(std::string) {
   co_return protocol::reply::make(502, "5.5.1", "Command not implemented");
 }
 
+io::Task<protocol::Reply> Downstream::pass_starttls() {
+  co_return protocol::reply::make(502, "5.5.1", "Command not implemented");
+}
+
 io::Task<std::optional<protocol::Reply>> Downstream::farewell() { co_return std::nullopt; }
 
 std::unique_ptr<Downstream> make_downstream(const Services& services, const config::Listener& listener,

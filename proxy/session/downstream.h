@@ -68,6 +68,10 @@ class Downstream {
   // A line of an AUTH exchange, outside of any group: AUTH itself, then a response to each 334. After 235 the leg is
   // this user's: once it is lost nothing replaces it, and everything is answered by 421.
   virtual io::Task<protocol::Reply> authenticate(std::string line);
+  // STARTTLS of the client's own, outside of any group. After a 220 the stream is the client's: nothing but tunnel() is
+  // to be done with it, then close(false).
+  virtual io::Task<protocol::Reply> pass_starttls();
+  virtual io::Stream* stream() { return nullptr; }
   // The transaction's accepted envelope while one is open (for replay after a lost connection), else nullptr.
   virtual void follow(const protocol::Envelope* accepted) = 0;
   // RSET whose reply nobody waits for: after a message that we refuse ourselves.

@@ -39,6 +39,8 @@ class SmtpDownstream final : public Downstream {
   bool broken() const override { return broken_; }
   io::TimePoint keep_alive(io::TimePoint now) override;
   io::Task<Delivery> deliver(Parcel& parcel) override;
+  io::Task<protocol::Reply> pass_starttls() override;
+  io::Stream* stream() override { return stream_.get(); }
   io::Task<std::optional<protocol::Reply>> farewell() override;
   io::Task<> close(bool polite) override;
   std::string address() const override { return address_; }

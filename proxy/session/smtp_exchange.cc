@@ -15,6 +15,17 @@ Task<Reply> SmtpDownstream::inquire(std::string command) {
   co_return answered;
 }
 
+Task<Reply> SmtpDownstream::pass_starttls() {
+  Reply answered = co_await inquire("STARTTLS");
+  const bool ready = stream_ && answered.positive() && answered.code() == 220;
+  if (stream_ && answered.positive() && (!ready || !unread_.empty() || parser_.in_progress())) {
+    lose(ready ? "spoke between STARTTLS and the handshake" : "answered STARTTLS with " + to_text(answered));
+    co_return reply::make(454, "4.7.0", "TLS not available due to temporary reason");
+  }
+  in_exchange_ = ready;  // no word of ours into it any more
+  co_return answered;
+}
+
 Task<Reply> SmtpDownstream::authenticate(std::string line) {
   ask(std::move(line));
   auth_asked_ = true;

@@ -42,6 +42,7 @@ class SmtpSession {
   bool offers_starttls() const;
   bool needs_tls(protocol::Verb verb) const;
   io::Task<bool> secure();
+  io::Task<> pass_tls();
   io::Task<> on_starttls(const protocol::Command& command);
   protocol::Circumstances circumstances() const;
   io::Task<bool> await_line();

@@ -4,6 +4,7 @@
 
 #include "proxy/io/tls_contexts.h"
 #include "proxy/session/smtp_session.h"
+#include "proxy/session/tunnel.h"
 
 namespace session {
 
@@ -22,6 +23,7 @@ std::shared_ptr<const io::TlsServerContext> context_of(const Services& services,
 }  // namespace
 
 bool SmtpSession::offers_starttls() const {
+  if (listener_.tls.mode == config::ListenerTlsMode::pass) return downstream_->capabilities().starttls;
   return listener_.tls.mode == config::ListenerTlsMode::starttls && !facts_.tls && context_of(services_, listener_);
 }
 
@@ -45,6 +47,27 @@ Task<bool> SmtpSession::secure() {
   co_return facts_.tls.has_value();
 }
 
+// The rest of this connection is between client and server. What they say there cannot be scanned: the log says so each
+// time.
+Task<> SmtpSession::pass_tls() {
+  Reply answered = co_await downstream_->pass_starttls();
+  if (answered.code() != 220) co_return own(std::move(answered));
+  if (transaction_) end_transaction(End::reset);
+  client_->queue(answered);
+  ending_ = true;
+  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  if (!told) co_return;
+  const Tunnelled done =
+      co_await tunnel(client_->give_away(), *downstream_->stream(), scope_, listener_.command_timeout);
+  admin::Record record(services_.config->log.format, admin::Level::warning, trace_id_);
+  record.text("event", "passed_unscanned").text("client", facts_.address).text("listener", facts_.listener);
+  if (!facts_.direction.empty()) record.text("direction", facts_.direction);
+  if (facts_.intercepted) record.text("meant_for", facts_.intercepted->destination.text);
+  record.number("from_client", done.from_client).number("from_server", done.from_server);
+  if (done.idle) record.text("ended", "idle");
+  services_.log(admin::Level::warning, std::move(record));
+}
+
 Task<> SmtpSession::on_starttls(const protocol::Command& command) {
   co_await settle();
   if (ending_) co_return;
@@ -56,6 +79,10 @@ Task<> SmtpSession::on_starttls(const protocol::Command& command) {
     // Taken for commands inside TLS, these would be somebody else's words (T:B1).
     note(admin::Level::warning, "spoke_before_tls");
     co_return end_with(reply::make(554, "5.5.1", "Protocol error: you must wait for the reply to STARTTLS"));
+  }
+  if (listener_.tls.mode == config::ListenerTlsMode::pass) {
+    co_await pass_tls();
+    co_return;
   }
   client_->queue(reply::make(220, "2.0.0", "Ready to start TLS"));
   const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 
+#include "firewall/conntrack.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/announcement.h"
 #include "proxy/supervisor/directories.h"
@@ -29,6 +30,7 @@ using admin::Level;
 using scanner::OwnedFd;
 
 constexpr std::chrono::seconds after_cut{5};    // for the proxy to answer what it owes
+constexpr std::chrono::seconds between_conntrack_looks{10};
 constexpr std::chrono::seconds for_others{10};  // for keeper and scanner, which have nothing left to do
 
 std::expected<OwnedFd, std::string> open_log(const config::Log& log) {
@@ -95,6 +97,7 @@ class Supervisor {
   void drain();
   void cut();
   void step(Clock::time_point now);
+  void look_at_conntrack(Clock::time_point now);
   void tell_ready();
   void reopen_log();
   void reload_tls();
@@ -108,9 +111,13 @@ class Supervisor {
   Stage stage_ = Stage::serving;
   Clock::time_point stage_ends_ = Clock::time_point::max();
   bool told_ready_ = false, unfinished_ = false;
+  firewall::ConntrackWatch conntrack_;
+  // When to look again; never where nobody depends on it.
+  Clock::time_point conntrack_due_ = Clock::time_point::max();
 };
 
 int Supervisor::run() {
+  if (firewall::needs_conntrack(config_)) conntrack_due_ = Clock::now();
   for (;;) {
     const Clock::time_point now = Clock::now();
     step(now);
@@ -127,8 +134,15 @@ int Supervisor::run() {
   return clean ? EX_OK : EX_TEMPFAIL;
 }
 
+void Supervisor::look_at_conntrack(Clock::time_point now) {
+  if (now < conntrack_due_) return;
+  conntrack_due_ = now + between_conntrack_looks;
+  if (const auto sentence = conntrack_.look()) log_.say(0, Level::warning, *sentence);
+}
+
 // What time and deaths bring.
 void Supervisor::step(Clock::time_point now) {
+  look_at_conntrack(now);
   if (!told_ready_ && family_.ready()) tell_ready();
   if ((stage_ == Stage::draining || stage_ == Stage::cut) && !family_.proxy_running()) {
     stage_ = Stage::ending;
@@ -146,7 +160,7 @@ void Supervisor::step(Clock::time_point now) {
 }
 
 int Supervisor::wait_ms(Clock::time_point now) const {
-  Clock::time_point next = stage_ends_;
+  Clock::time_point next = std::min(stage_ends_, conntrack_due_);
   if (const auto due = family_.next_due()) next = std::min(next, *due);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();

@@ -9,7 +9,7 @@ namespace supervisor {
 namespace {
 
 bool uses_tls(const config::Config& config) {
-  const auto listens = [](const config::Listener& each) { return each.tls.mode != config::ListenerTlsMode::none; };
+  const auto listens = [](const config::Listener& each) { return config::ends_tls(each.tls.mode); };
   const auto connects = [](const auto& each) { return each.second.tls.mode != config::DownstreamTlsMode::none; };
   return std::ranges::any_of(config.listeners, listens) || std::ranges::any_of(config.downstreams, connects);
 }

@@ -6,7 +6,12 @@ import time
 
 import measure
 
+CLIENTS = 8  # of the generator at once, as it has them by itself
 SETTLE = 0.2  # seconds after the last reply in which a proxy finishes what it does behind the client's back
+
+# One connection to the downstream per client's, as HAProxy has it; one that waits in the pool would be somebody's leg.
+OWN_LEG = {"reuse": False}
+COMMANDS = {"greeting": "connect"}  # what waits for a reply, where it is not called as the generator's step
 
 
 def say(text):
@@ -27,12 +32,15 @@ def ratios(mine, *others):
 
 
 def loaded(stage, sink, port, messages, *arguments):
-    """Runs the generator; every message must have arrived, whole and once."""
+    """Runs the generator; every message must have arrived, whole and once, and every handshake been what was asked."""
     before = stage.sink_counts(sink)
     result = stage.finish(stage.load(port, "--messages", messages, *arguments))
     after = stage.sink_counts(sink)
     if after["messages"] - before["messages"] != messages or after["partial"] != before["partial"]:
         raise RuntimeError(f"sent {messages}, the sink has {before} -> {after}")
+    full = result.get("handshakes", 0) - result.get("resumed", 0)
+    if "--tls-resume" in arguments and full > CLIENTS or "--tls" in arguments and result["resumed"] > 0:
+        raise RuntimeError(f"{full} of {result['handshakes']} handshakes were full")
     return result
 
 
@@ -46,10 +54,10 @@ def cpu_per_message(stage, sink, proxy, messages, *arguments):
     return (measure.cpu_ns(proxy.pid) - before) / 1e3 / messages
 
 
-def proxies(stage, sink, scanning=False, downstream=None):
-    found = {"HAProxy": stage.haproxy(sink)}
+def proxies(stage, sink, scanning=False, downstream=None, tls=False):
+    found = {"HAProxy": stage.haproxy(sink, tls)}
     if stage.options.gatepost:
-        found["gatepost"] = stage.gatepost(sink, scanning, downstream)
+        found["gatepost"] = stage.gatepost(sink, scanning, downstream, tls)
     return found
 
 
@@ -61,7 +69,8 @@ def stop_all(stage, sink, found):
 def relay_cpu(name, what, bar, full, *arguments, per=1.0, unit="µs", downstream=None):
     def case(stage):
         sink = stage.sink()
-        found = proxies(stage, sink, downstream=downstream)
+        tls = "--tls" in arguments or "--tls-resume" in arguments
+        found = proxies(stage, sink, downstream=downstream, tls=tls)
         spent = {proxy: [] for proxy in found}
         for number in range(stage.options.rounds):
             for proxy, child in found.items():
@@ -96,23 +105,37 @@ def scan_cpu(name, what, bar, full, size):
     return case
 
 
-def started(stage, sink, proxy):
-    # A connection that waits in the pool would be somebody's leg already.
-    return stage.haproxy(sink) if proxy == "HAProxy" else stage.gatepost(sink, scanning=False, downstream={"reuse": False})
+def one_after_the_other(*cases):
+    return lambda stage: [found for case in cases for found in case(stage)]
+
+
+def started(stage, sink, proxy, tls=False):
+    if proxy == "HAProxy":
+        return stage.haproxy(sink, tls)
+    return stage.gatepost(sink, scanning=False, downstream=OWN_LEG, tls=tls)
 
 
 def idle(stage):
+    return idle_memory(stage, "idle", "PSS per idle session, both legs open, 2000 sessions", 5)
+
+
+def idle_tls(stage):
+    return idle_memory(stage, "idle_tls", "PSS per idle session, TLS with the client, both legs open, 2000 sessions", 30,
+                       "--tls")
+
+
+def idle_memory(stage, case, what, bar, *arguments):
     sessions = 2000
     names = ["HAProxy"] + (["gatepost"] if stage.options.gatepost else [])
     spent = {proxy: [] for proxy in names}
     for number in range(min(stage.options.rounds, 3)):
         for proxy in names:
             sink = stage.sink()
-            child = started(stage, sink, proxy)
-            loaded(stage, sink, child.port, 200)  # what every first message touches belongs to the program
+            child = started(stage, sink, proxy, tls=bool(arguments))
+            loaded(stage, sink, child.port, 200, *arguments)  # what every first message touches belongs to the program
             time.sleep(SETTLE)
             open_before, before = stage.sink_counts(sink)["open"], measure.memory(child.pid)
-            load = stage.load(child.port, "--idle", sessions)
+            load = stage.load(child.port, "--idle", sessions, *arguments)
             ready = int(load.line().split()[1])
             time.sleep(SETTLE)
             legs = stage.sink_counts(sink)["open"] - open_before
@@ -125,7 +148,7 @@ def idle(stage):
             say(f"  round {number + 1}: {proxy} {spent[proxy][-1]:.2f} KiB per session")
             stage.stop(child)
             stage.stop(sink)
-    return [row("idle", "PSS per idle session, both legs open, 2000 sessions", "KiB", 8, spent.get("gatepost", []),
+    return [row(case, what, "KiB", bar, spent.get("gatepost", []),
                 {f"{proxy} KiB": values for proxy, values in spent.items()})]
 
 
@@ -187,16 +210,60 @@ def latencies(stage):
             row("latency", what + ", scanning", "µs", 700, adds.get("gatepost, scanning", []), {})]
 
 
+def commands(stage):
+    """Each command's wait for its reply; one client, one connection per message, as fast as replies come."""
+    sink = stage.sink()
+    found = {"direct": sink, "HAProxy": stage.haproxy(sink)}
+    if stage.options.gatepost:
+        found["gatepost"] = stage.gatepost(sink, scanning=False, downstream=OWN_LEG)
+        found["gatepost, reuse"] = stage.gatepost(sink, scanning=False)
+    messages = stage.options.scaled(2000)
+    rounds = {name: [] for name in found}
+    for number in range(min(stage.options.rounds, 3)):
+        for name, child in found.items():
+            loaded(stage, sink, child.port, messages // 20, "--connections", 1)  # warm-up
+            rounds[name].append(loaded(stage, sink, child.port, messages, "--connections", 1,
+                                       "--per-command")["commands"])
+        say(f"  round {number + 1}: " + "; ".join(
+            f"{name} " + " ".join(f"{wait['median']:.0f}" for wait in waits[-1].values())
+            for name, waits in rounds.items()) + " µs")
+    stop_all(stage, sink, {name: child for name, child in found.items() if child is not sink})
+    names = ["gatepost", "gatepost, reuse"] if stage.options.gatepost else []
+    return [command_row(rounds, name, command) for name in names for command in rounds["direct"][0]]
+
+
+def command_row(rounds, name, command):
+    """What gatepost adds to direct, less 1.2 times what HAProxy adds: the worse of median and p90."""
+    def excess(share):
+        return [own[command][share] - direct[command][share] - 1.2 * (other[command][share] - direct[command][share])
+                for own, direct, other in zip(rounds[name], rounds["direct"], rounds["HAProxy"])]
+
+    figures = [max(pair) for pair in zip(excess("median"), excess("p90"))]
+    parts = {f"{part} {share}": [waits[command][share] for waits in rounds[part]]
+             for part in ("direct", "HAProxy", name) for share in ("median", "p90")}
+    asked = COMMANDS.get(command, command)
+    kept = "downstream's connections reused" if name.endswith("reuse") else "one connection each, on both legs"
+    return row("commands", f"{asked} to reply ({kept}): added to direct − 1.2 × HAProxy's", "µs", 50, figures, parts)
+
+
 CASES = {
-    "cpu2k": relay_cpu("cpu2k", "CPU per 2 KB message, one connection each, on both legs / HAProxy", 1.3, 20000,
-                       downstream={"reuse": False}),
+    "cpu2k": relay_cpu("cpu2k", "CPU per 2 KB message, one connection each, on both legs / HAProxy", 1.1, 20000,
+                       downstream=OWN_LEG),
     "pooled": relay_cpu("pooled", "CPU per 2 KB message, one connection each, downstream's reused / HAProxy", 0.7, 20000),
-    "reused": relay_cpu("reused", "CPU per 2 KB message, connections reused / HAProxy", 1.3, 20000, "--reuse"),
+    "reused": relay_cpu("reused", "CPU per 2 KB message, connections reused / HAProxy", 1.1, 20000, "--reuse"),
+    "tls": one_after_the_other(
+        relay_cpu("tls", "CPU per 2 KB message, TLS, one connection each, full handshakes / HAProxy", 1.1, 8000, "--tls",
+                  downstream=OWN_LEG),
+        relay_cpu("tls", "CPU per 2 KB message, TLS, one connection each, resumed / HAProxy", 1.1, 8000, "--tls-resume",
+                  downstream=OWN_LEG),
+        relay_cpu("tls", "CPU per 2 KB message, TLS, connections reused / HAProxy", 1.1, 20000, "--tls", "--reuse")),
     "scan2k": scan_cpu("scan2k", "CPU per 2 KB message, scanning / (HAProxy + bare scan)", 1.25, 4000, "2K"),
     "scan100k": scan_cpu("scan100k", "CPU per 100 KB message, scanning / (HAProxy + bare scan)", 1.25, 400, "100K"),
     "idle": idle,
+    "idle_tls": idle_tls,
     "held": held,
     "big": relay_cpu("big", "CPU per MB of 25 MB messages, 8 senders / HAProxy", 2.5, 32, "--size", "25M",
                      per=25.0, unit="µs/MB"),
     "latency": latency,
+    "commands": commands,
 }

@@ -53,6 +53,7 @@ void check(const LoadOptions& options) {
   if (options.connections == 0) refuse("--connections: at least 1");
   if (options.corpus.empty() && options.size < smallest_content)
     refuse("--size: at least " + std::to_string(smallest_content) + " octets");
+  if (options.per_command && options.pipelining) refuse("--per-command: not with --pipelining");
   if (options.sources == 0 || options.sources > 200) refuse("--sources: 1 to 200");
   if (options.hold_before_dot && options.messages > options.connections)
     refuse("--hold-before-dot: one connection per message is needed (--connections >= --messages)");
@@ -64,9 +65,10 @@ void check(const LoadOptions& options) {
 LoadOptions parse_options(int argc, char** argv, const char* usage) {
   LoadOptions options;
   using Text = std::string_view;
-  const std::map<Text, bool*> switches = {{"--reuse", &options.reuse},
-                                          {"--pipelining", &options.pipelining},
-                                          {"--hold-before-dot", &options.hold_before_dot}};
+  const std::map<Text, bool*> switches = {
+      {"--reuse", &options.reuse},           {"--tls", &options.tls},
+      {"--tls-resume", &options.tls_resume}, {"--per-command", &options.per_command},
+      {"--pipelining", &options.pipelining}, {"--hold-before-dot", &options.hold_before_dot}};
   const std::map<Text, std::function<void(Text, Text)>> values = {
       {"--to", [&](Text n, Text t) { options.to = address_of(n, t); }},
       {"--connections", [&](Text n, Text t) { options.connections = number_of<std::size_t>(n, t); }},

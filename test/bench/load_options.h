@@ -22,6 +22,9 @@ struct LoadOptions {
   unsigned sources = 4;                 // --sources K: connect from 127.0.0.1 … 127.0.0.K in turn (loopback only)
   std::chrono::seconds stall{60};       // --stall: give up after so many seconds without any progress
   bool reuse = false;                   // --reuse: many messages per connection
+  bool tls = false;                     // --tls: from the first octet, every handshake in full
+  bool tls_resume = false;              // --tls-resume: the same, resumed by the ticket of the connection before
+  bool per_command = false;             // --per-command: how long each command waited for its reply
   bool pipelining = false;              // --pipelining: MAIL, RCPT and DATA in one write
   bool hold_before_dot = false;         // --hold-before-dot
   std::vector<std::string> signatures;  // --signatures FILE|DIR, again and again (bare_scan)

@@ -34,13 +34,13 @@ void bind_source(int fd, const Load& load, std::uint32_t number) {
     throw std::runtime_error(std::string("bind: ") + std::strerror(errno));
 }
 
-int expected_code(Client::Step step) {
+int expected_code(Step step) {
   switch (step) {
-    case Client::Step::greeting:
+    case Step::greeting:
       return 220;
-    case Client::Step::data:
+    case Step::data:
       return 354;
-    case Client::Step::quit:
+    case Step::quit:
       return 221;
     default:
       return 250;
@@ -49,7 +49,7 @@ int expected_code(Client::Step step) {
 
 }  // namespace
 
-std::string_view to_string(Client::Step step) {
+std::string_view to_string(Step step) {
   constexpr std::string_view names[] = {"closed", "connecting", "greeting", "EHLO", "ready",     "MAIL",
                                         "RCPT",   "DATA",       "content",  "held", "final dot", "QUIT"};
   return names[static_cast<std::size_t>(step)];
@@ -81,6 +81,7 @@ void Client::open() {
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   bind_source(fd_, load_, number_);
   step_ = Step::connecting;
+  asked_at_ = Clock::now();
   if (connect(fd_, generic(load_.options.to), sizeof load_.options.to) != 0 && errno != EINPROGRESS) {
     failed(std::string("connect: ") + std::strerror(errno));
     return;
@@ -90,9 +91,11 @@ void Client::open() {
   event.data.u64 = number_;
   if (epoll_ctl(load_.epoll, EPOLL_CTL_ADD, fd_, &event) != 0) throw std::runtime_error("epoll_ctl");
   watches_write_ = true;
+  if (tls_) tls_->begin(fd_);
 }
 
 void Client::close() {
+  if (fd_ >= 0 && tls_) tls_->end();
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
   step_ = Step::closed;
@@ -127,10 +130,11 @@ void Client::on_event(std::uint32_t events) {
     if (!(events & EPOLLOUT)) return;
     step_ = Step::greeting;
     watch(false);
+    if (tls_) read_replies();  // sends the ClientHello
   } else if (events & EPOLLOUT) {
     if (!flush()) return;
   }
-  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_replies();
+  if (step_ != Step::closed && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) read_replies();
 }
 
 void Client::command(Step next, std::string_view text) {
@@ -161,10 +165,12 @@ void Client::more_content() {
 bool Client::flush() {
   for (;;) {
     while (written_ < out_.size()) {
-      if (step_ == Step::final_dot) dot_at_ = Clock::now();
-      const ssize_t n = send(fd_, out_.data() + written_, out_.size() - written_, MSG_NOSIGNAL);
+      if (step_ != Step::content) asked_at_ = Clock::now();
+      const char* from = out_.data() + written_;
+      const std::size_t left = out_.size() - written_;
+      const ssize_t n = tls_ ? tls_->send(from, left) : send(fd_, from, left, MSG_NOSIGNAL);
       if (n < 0 && errno == EAGAIN) return watch(true), true;
-      if (n < 0) return failed(std::string("send: ") + std::strerror(errno)), false;
+      if (n < 0) return failed("send: " + why()), false;
       written_ += static_cast<std::size_t>(n);
       load_.last_progress = Clock::now();
     }
@@ -183,12 +189,22 @@ void Client::release() {
 
 void Client::quit() { command(Step::quit, "QUIT\r\n"); }
 
+std::string Client::why() const {
+  return errno == EPROTO && tls_ && !tls_->failure().empty() ? tls_->failure() : std::string(std::strerror(errno));
+}
+
+// A record that OpenSSL has read already raises no event: with TLS everything is taken.
 void Client::read_replies() {
+  while (read_some() && tls_) {
+  }
+}
+
+bool Client::read_some() {
   char buffer[4096];
-  const ssize_t n = recv(fd_, buffer, sizeof buffer, 0);
-  if (n < 0 && errno == EAGAIN) return;
-  if (n < 0) return failed(std::string("recv: ") + std::strerror(errno));
-  if (n == 0) return failed("connection closed");
+  const ssize_t n = tls_ ? tls_->recv(buffer, sizeof buffer) : recv(fd_, buffer, sizeof buffer, 0);
+  if (n < 0 && errno == EAGAIN) return false;
+  if (n < 0) return failed("recv: " + why()), false;
+  if (n == 0) return failed("connection closed"), false;
   load_.last_progress = Clock::now();
   in_.append(buffer, static_cast<std::size_t>(n));
   std::size_t start = 0;
@@ -200,9 +216,10 @@ void Client::read_replies() {
     if (line.size() > 3 && line[3] == '-') continue;
     on_reply(line);
   }
-  if (step_ == Step::closed) return;
+  if (step_ == Step::closed) return false;
   in_.erase(0, start);
   if (in_.size() > longest_reply) failed("endless reply");
+  return step_ != Step::closed;
 }
 
 void Client::on_reply(std::string_view line) {
@@ -213,6 +230,8 @@ void Client::on_reply(std::string_view line) {
 }
 
 void Client::advance() {
+  const std::chrono::duration<float, std::micro> waited = Clock::now() - asked_at_;
+  load_.waits_of(step_).push_back(waited.count());
   const bool one_by_one = !load_.options.pipelining;
   switch (step_) {
     case Step::greeting:
@@ -237,8 +256,6 @@ void Client::advance() {
 }
 
 void Client::accepted() {
-  const std::chrono::duration<float, std::micro> waited = Clock::now() - dot_at_;
-  load_.dot_to_reply.push_back(waited.count());
   ++load_.messages;
   load_.octets += size_;
   has_message_ = false;

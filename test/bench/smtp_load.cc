@@ -1,4 +1,5 @@
-// Load generator: one thread, epoll, plain sockets. Prints one JSON line; exit status 0 only when nothing failed.
+// Load generator: one thread, epoll, plain sockets or OpenSSL over them. Prints one JSON line; exit status 0 only when
+// nothing failed.
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -27,6 +28,9 @@ constexpr const char* usage =
     "  --corpus DIR        send the files of DIR in turn instead\n"
     "  --seed N            of the contents (1)\n"
     "  --reuse             many messages per connection (default: one)\n"
+    "  --tls               TLS 1.3 from the first octet, every handshake in full\n"
+    "  --tls-resume        the same, but each of a client after its first resumed by its last ticket\n"
+    "  --per-command       print median and p90 of each command's wait for its reply, too (microseconds)\n"
     "  --pipelining        MAIL, RCPT and DATA in one write\n"
     "  --rate R            messages per second on a fixed schedule, whatever the replies do\n"
     "  --sources K         connect from 127.0.0.1 ... 127.0.0.K in turn (4; loopback only)\n"
@@ -43,6 +47,12 @@ double cpu_microseconds() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return static_cast<double>(used.tv_sec) * 1e6 + static_cast<double>(used.tv_nsec) / 1e3;
+}
+
+// The value below which a share of them lies; they are sorted.
+double share_of(const std::vector<float>& sorted, double share) {
+  return sorted.empty() ? 0.0
+                        : double{sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))]};
 }
 
 class Generator {
@@ -64,6 +74,7 @@ class Generator {
   bool finished() const;
   bool stalled() const;
   int report_idle();
+  void print_commands();
   int report();
 
   Load load_;
@@ -84,6 +95,8 @@ Generator::Generator(LoadOptions options) {
   if (!load_.options.corpus.empty())
     for (const std::string& text : load_corpus(load_.options.corpus)) load_.corpus.push_back(dot_stuffed(text));
   load_.holding = load_.options.hold_before_dot;
+  if (load_.options.tls || load_.options.tls_resume)
+    load_.tls = std::make_unique<TlsSettings>(load_.options.tls_resume);
   load_.epoll = epoll_create1(EPOLL_CLOEXEC);
   sigset_t asked;
   sigemptyset(&asked);
@@ -146,7 +159,7 @@ void Generator::start_due() {
   while (started_ < due_ && !free_.empty()) {
     Client& client = *free_.back();
     free_.pop_back();
-    if (client.step() == Client::Step::closed) ++active_;
+    if (client.step() == Step::closed) ++active_;
     client.send_message(started_++);
     if (client.available()) settle(client);
   }
@@ -157,7 +170,7 @@ void Generator::start_handshakes() {
     ++active_;
     Client& client = clients_[started_++];
     client.open();
-    if (client.step() == Client::Step::closed) --active_;
+    if (client.step() == Step::closed) --active_;
   }
   if (!said_ready_ && started_ == clients_.size() && idle_ready_ == active_) {
     said_ready_ = true;
@@ -168,14 +181,14 @@ void Generator::start_handshakes() {
 
 // A client whose message is done goes back to the free ones.
 void Generator::settle(Client& client) {
-  if (client.step() == Client::Step::closed) --active_;
+  if (client.step() == Step::closed) --active_;
   free_.push_back(&client);
 }
 
 void Generator::hold_or_release() {
   if (said_holding_ || !load_.holding || started_ < load_.options.messages) return;
   std::size_t held = 0;
-  for (const Client& client : clients_) held += client.step() == Client::Step::held ? 1 : 0;
+  for (const Client& client : clients_) held += client.step() == Step::held ? 1 : 0;
   if (held < active_) return;
   said_holding_ = true;
   std::printf("holding %zu\n", held);
@@ -196,7 +209,7 @@ bool Generator::stalled() const {
 // --reuse: the measured time ends with the last reply; the QUITs come after it.
 void Generator::hang_up() {
   for (Client& client : clients_)
-    if (client.step() == Client::Step::ready) client.quit();
+    if (client.step() == Step::ready) client.quit();
   epoll_event events[64];
   for (int rounds = 0; rounds < 10; ++rounds) {
     const int n = epoll_wait(load_.epoll, events, 64, 100);
@@ -204,11 +217,10 @@ void Generator::hang_up() {
     for (int i = 0; i < n; ++i)
       if (events[i].data.u64 < clients_.size()) clients_[events[i].data.u64].on_event(events[i].events);
   }
-  for (const Client& client : clients_) load_.lost += client.step() == Client::Step::quit ? 1 : 0;
+  for (const Client& client : clients_) load_.lost += client.step() == Step::quit ? 1 : 0;
 }
 
 void Generator::on_client(Client& client, std::uint32_t events) {
-  using Step = Client::Step;
   const Step before = client.step();
   if (before == Step::closed) return;
   const bool was_free = client.available();
@@ -230,8 +242,8 @@ void Generator::give_up() {
   std::fprintf(stderr, "no progress for %lld s: given up\n", static_cast<long long>(load_.options.stall.count()));
   if (load_.options.idle == 0) load_.failures = load_.options.messages - load_.messages;
   for (Client& client : clients_) {
-    if (client.step() == Client::Step::quit) ++load_.lost;
-    if (client.step() != Client::Step::ready) client.close();
+    if (client.step() == Step::quit) ++load_.lost;
+    if (client.step() != Step::ready) client.close();
   }
   if (load_.options.idle > 0) load_.failures += active_ - idle_ready_;
 }
@@ -266,23 +278,40 @@ int Generator::report_idle() {
   return load_.failures == 0 ? 0 : 1;
 }
 
+void Generator::print_commands() {
+  const char* before = "\"commands\": {";
+  for (const Step step :
+       {Step::greeting, Step::ehlo, Step::mail, Step::rcpt, Step::data, Step::final_dot, Step::quit}) {
+    const std::vector<float>& waits = load_.waits_of(step);
+    std::printf("%s\"%s\": {\"median\": %.1f, \"p90\": %.1f}", before, to_string(step).data(), share_of(waits, 0.5),
+                share_of(waits, 0.9));
+    before = ", ";
+  }
+  std::printf("}, ");
+}
+
 int Generator::report() {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double cpu = cpu_microseconds();
   if (load_.options.reuse) hang_up();
   const std::uint64_t unsent = load_.options.messages - load_.messages - load_.failures;  // told to end early
-  auto& times = load_.dot_to_reply;
-  std::sort(times.begin(), times.end());
-  const auto at = [&](double share) {
-    return times.empty() ? 0.0 : double{times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))]};
-  };
+  for (std::vector<float>& waits : load_.waits) std::sort(waits.begin(), waits.end());
+  const std::vector<float>& dots = load_.waits_of(Step::final_dot);
+  std::putchar('{');
+  if (load_.options.per_command) print_commands();
   std::printf(
-      "{\"messages\": %llu, \"octets\": %llu, \"failures\": %llu, \"lost\": %llu, \"late\": %llu, \"seconds\": %.6f, "
-      "\"messages_per_second\": %.1f, \"median_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_us\": %.0f}\n",
+      "\"messages\": %llu, \"octets\": %llu, \"failures\": %llu, \"lost\": %llu, \"late\": %llu, \"seconds\": %.6f, "
+      "\"messages_per_second\": %.1f, \"median_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_us\": %.0f",
       static_cast<unsigned long long>(load_.messages), static_cast<unsigned long long>(load_.octets),
       static_cast<unsigned long long>(load_.failures + unsent), static_cast<unsigned long long>(load_.lost),
-      static_cast<unsigned long long>(late_), seconds, static_cast<double>(load_.messages) / seconds, at(0.5), at(0.9),
-      at(0.99), cpu);
+      static_cast<unsigned long long>(late_), seconds, static_cast<double>(load_.messages) / seconds,
+      share_of(dots, 0.5), share_of(dots, 0.9), share_of(dots, 0.99), cpu);
+  if (load_.tls)
+    std::printf(", \"handshakes\": %llu, \"resumed\": %llu, \"tickets\": %llu",
+                static_cast<unsigned long long>(load_.tls->handshakes),
+                static_cast<unsigned long long>(load_.tls->resumed),
+                static_cast<unsigned long long>(load_.tls->tickets));
+  std::puts("}");
   return load_.failures + unsent + load_.lost == 0 ? 0 : 1;
 }
 

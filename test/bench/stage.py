@@ -9,6 +9,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ defaults
     timeout client 600s
     timeout server 600s
 frontend clients
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     default_backend sink
 backend sink
     server sink 127.0.0.1:{sink}
@@ -152,17 +153,33 @@ class Stage:
         sink.tell()
         return json.loads(sink.line())
 
-    def haproxy(self, sink):
+    def certificate(self):
+        """Certificate and key in PEM (EC P-256), made once: two files, and one that holds both."""
+        names = [os.path.join(self.directory, name) for name in ("certificate.pem", "key.pem", "both.pem")]
+        if not os.path.exists(names[2]):
+            made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                                   "-nodes", "-days", "2", "-subj", "/CN=gatepost.example", "-out", names[0],
+                                   "-keyout", names[1]], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if made.returncode != 0:
+                raise Failed(f"openssl made no certificate: {made.stderr}")
+            with open(names[2], "w") as out:
+                for name in names[:2]:
+                    with open(name) as part:
+                        out.write(part.read())
+        return names
+
+    def haproxy(self, sink, tls=False):
         port = free_port()
         file = os.path.join(self.directory, "haproxy.cfg")
+        terminates = f" ssl crt {self.certificate()[2]} ssl-min-ver TLSv1.3" if tls else ""
         with open(file, "w") as out:
-            out.write(HAPROXY_CONFIG.format(threads=self.options.loops, port=port, sink=sink.port))
+            out.write(HAPROXY_CONFIG.format(threads=self.options.loops, port=port, sink=sink.port, tls=terminates))
         child = self.start([self.options.haproxy, "-db", "-q", "-f", file], self.proxy_cpus, "haproxy")
         child.port = port
-        self.wait_for(child, 20)
+        self.wait_for(child, 20, tls)
         return child
 
-    def gatepost(self, sink, scanning, downstream=None):
+    def gatepost(self, sink, scanning, downstream=None, tls=False):
         port = free_port()
         own = tempfile.mkdtemp(prefix="gatepost-", dir=self.directory)
         os.chmod(own, 0o755)
@@ -172,6 +189,10 @@ class Stage:
             "downstreams": {"sink": {"protocol": "smtp", "servers": [f"127.0.0.1:{sink.port}"], **(downstream or {})}},
             "spool": {"directory": own + "/spool"}, "log": {"to": "stderr"},
         }
+        if tls:
+            certificate, key, _ = self.certificate()
+            config["listeners"][0]["tls"] = {"mode": "implicit", "minimum": "1.3",
+                                             "certificates": [{"certificate": certificate, "key": key}]}
         owners = {"state": None, "spool": None}
         if os.getuid() == 0:
             config["users"] = {role: str(number) for role, number in USERS.items()}
@@ -188,7 +209,7 @@ class Stage:
             json.dump(config, out, indent=2)
         child = self.start([self.options.gatepost, "serve", "-c", file], self.proxy_cpus, os.path.basename(own))
         child.port = port
-        self.wait_for(child, 60)
+        self.wait_for(child, 60, tls)
         if scanning:
             self.check_scans(child)
         return child
@@ -206,15 +227,20 @@ class Stage:
         raise Failed(f"{child.name} accepts the EICAR test file: it does not scan")
 
     @staticmethod
-    def wait_for(child, seconds):
+    def wait_for(child, seconds, tls=False):
         """Until a whole message passes: the ports are bound, the sink is reached, the signatures are loaded."""
+        def client():
+            if not tls:
+                return smtplib.SMTP("127.0.0.1", child.port, timeout=10)
+            return smtplib.SMTP_SSL("127.0.0.1", child.port, timeout=10, context=ssl._create_unverified_context())
+
         deadline, last = time.monotonic() + seconds, "nothing"
         while time.monotonic() < deadline:
             if child.process.poll() is not None:
                 raise Failed(f"{child.name} ended with {child.process.returncode}:\n{child.log_tail()}")
             try:
-                with smtplib.SMTP("127.0.0.1", child.port, timeout=10) as client:
-                    client.sendmail("probe@sender.example", ["probe@recipient.example"], PROBE)
+                with client() as connection:
+                    connection.sendmail("probe@sender.example", ["probe@recipient.example"], PROBE)
                     return
             except (OSError, smtplib.SMTPException) as error:
                 last = error

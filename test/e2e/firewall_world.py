@@ -3,13 +3,16 @@ this process hold, with cables between them, IPv4 and IPv6. Whatever a test does
 it. Needs root."""
 import contextlib
 import ctypes
+import json
 import os
+import re
 import shutil
 import socket
 import struct
 import subprocess
 import threading
 
+from common import PROGRAM, USERS
 from peers import PATIENCE
 
 CLONE_NEWNET = 0x40000000
@@ -91,8 +94,10 @@ class Namespace:
             return None
 
     def address(self, interface, *addresses):
-        """Of a network of its own; usable at once (no duplicate address detection)."""
-        for each in addresses:
+        """Usable at once, and no more of them later: no duplicate address detection, none made by the kernel. The
+        link-local one asks for neighbours where a packet has the source address of somebody else."""
+        self.ip(f"link set {interface} addrgenmode none")
+        for each in (*addresses, *("fe80::" + each.rsplit(":", 1)[1] for each in addresses if ":" in each)):
             nodad = ["nodad"] if ":" in each else []
             self.run(["ip", "address", "add", each, "dev", interface, *nodad])
         self.ip(f"link set {interface} up")
@@ -165,6 +170,50 @@ def original_destination(connection, version):
         return socket.inet_ntop(socket.AF_INET6, raw[8:24]), struct.unpack("!H", raw[2:4])[0]
     except OSError:
         return None
+
+
+def snapshot(where):
+    """All that rules can leave behind, as text: two that are equal mean no trace."""
+    out = []
+    for command in (["nft", "-s", "list", "ruleset"], ["iptables-save"], ["ip6tables-save"], ["ipset", "save"], ["ip", "rule"],
+                    ["ip", "-6", "rule"], ["ip", "route", "show", "table", "all"], ["ip", "-6", "route", "show", "table", "all"],
+                    ["ip", "-o", "link"]):
+        lines = where.run(command).stdout.splitlines()
+        lines = [re.sub(r"\[\d+:\d+\]|initval \S+", "", line) for line in lines if not line.startswith("#")]
+        out += [" ".join(command) + ":", *lines]
+    for name in ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables", "net/ipv4/ip_forward"):
+        with contextlib.suppress(FileNotFoundError):
+            out.append(f"{name} = {where.sysctl(name)}")
+    return "\n".join(out)
+
+
+class Rules:
+    """`gatepost firewall`, run on a host of a World with a file of its own for what is in force."""
+
+    def __init__(self, host, place):
+        self.host, self.place = host, place
+        self.state = place / "state"
+        self.before = ()  # words in front of the command
+
+    def config(self, *listeners, name="gatepost.json", downstreams=None, **sections):
+        listeners = [{"name": f"l{i}", "downstream": "original", **each} for i, each in enumerate(listeners)]
+        path = self.place / name
+        with open(path, "w") as file:
+            json.dump({"listeners": listeners, "downstreams": downstreams or {}, "users": {k: str(v) for k, v in USERS.items()},
+                       **sections}, file)
+        return path
+
+    def run(self, action, *words, check=True, **more):
+        state = () if "--facts" in words else ("--state", self.state)
+        return self.host.run([*self.before, PROGRAM, "firewall", action, *words, *state], check=check, **more)
+
+    def told(self, action, *words):
+        return json.loads(self.run(action, *words, "--json").stdout)
+
+    def counted(self):
+        """(listener, scope, version) -> connections."""
+        rules = self.told("status")["rules"]
+        return {(each["listener"], each["scope"], each["version"]): each["connections"] for each in rules}
 
 
 class StandIn:

@@ -8,9 +8,10 @@ import socket
 import threading
 import unittest
 
+import certificates
 from common import IS_ROOT, Gatepost, Place, config_for, wait_until
 from firewall_world import ANY, CLIENT, FAR, NEAR, SERVER, World, _enter, available
-from peers import PATIENCE, Wire
+from peers import PATIENCE, Downstream, Wire
 
 PORT = 2525
 OWN = "0x02000000/0x0f000000"  # the mark of our own sockets
@@ -112,6 +113,7 @@ class InterceptionTest(unittest.TestCase):
         config["downstreams"] = {"there": {"protocol": "smtp", "original": True, **(downstream or {})}}
         gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
         self.addCleanup(gatepost.__exit__, None)
+        self.gatepost = gatepost
         return gatepost
 
     def wire(self, version, address, port=25):
@@ -119,7 +121,7 @@ class InterceptionTest(unittest.TestCase):
 
     def send(self, version, address):
         with self.wire(version, address) as wire:
-            self.assertEqual(wire.reply()[0], 220)
+            self.assertEqual(wire.reply()[0], 220, self.gatepost.log.tail())
             wire.say(b"EHLO client.example")
             self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
             self.assertEqual(wire.say(b"RCPT TO:<b@example.net>")[0], 250)
@@ -240,6 +242,29 @@ class InterceptionTest(unittest.TestCase):
         refused = self.refused(gatepost, "loop")
         self.assertEqual(len(refused), 1)
         self.assertLessEqual(sum(each["clients"] for each in refused), 2)
+
+    def test_tls_that_is_passed_on_is_between_client_and_server(self):
+        authority = certificates.Authority(self.place / "tls")
+        tls = authority.server_context("far.example")
+        with self.world.server.inside():
+            server = Downstream(tls=tls, at=(SERVER[4], 25))
+        self.addCleanup(server.close)
+        gatepost = self.serve(4, {"tls": {"mode": "pass"}, "direction": "outgoing", "protected": None})
+        self.redirect(4)
+        with self.wire(4, SERVER[4]) as wire:
+            wire.reply()
+            self.assertIn(b"STARTTLS", wire.say(b"EHLO client.example")[1])
+            self.assertEqual(wire.say(b"STARTTLS")[0], 220)
+            wire.socket = authority.client_context().wrap_socket(wire.socket, server_hostname="far.example")
+            wire.say(b"EHLO client.example")
+            wire.say(b"MAIL FROM:<a@example.org>")
+            wire.say(b"RCPT TO:<b@example.net>")
+            self.assertEqual(wire.say(b"DATA")[0], 354)
+            wire.send(MESSAGE + b".\r\n")
+            self.assertEqual(wire.reply()[0], 250)
+            wire.say(b"QUIT")
+        self.assertEqual([content for _, _, content in server.messages], [MESSAGE])
+        wait_until(lambda: self.events(gatepost, event="passed_unscanned"), "the line about it")
 
     def test_a_server_that_is_down_is_told_as_such(self):
         gatepost = self.serve(4)

@@ -88,7 +88,7 @@ TEST_CASE("tls keys: what does not fit together") {
       {client_leg(R"("mode":"starttls","certificates":[{"certificate":"a.pem","key":"/k"}])"),
        "f:1: /listeners/0/tls/certificates/0/certificate: \"a.pem\" must be an absolute path"},
       {client_leg(R"("mode":"starttl")"),
-       "f:1: /listeners/0/tls/mode: \"starttl\" is not known here, only \"none\", \"starttls\" or \"implicit\"; did "
+       "f:1: /listeners/0/tls/mode: \"starttl\" is not known here, only \"none\", \"starttls\", \"implicit\" or \"pass\"; did "
        "you mean \"starttls\"?"},
       {client_leg(R"("minimum":"1.1")"),
        "f:1: /listeners/0/tls/minimum: \"1.1\" is not known here, only \"1.2\" or \"1.3\"; did you mean \"1.2\"?"},
@@ -151,3 +151,21 @@ TEST_CASE("tls keys: certificates are tried when all else is right, and found fa
 }
 
 }  // namespace
+
+TEST_CASE("tls mode pass: where connections are intercepted, and nowhere else") {
+  const auto with = [](const std::string& listener, const std::string& downstream) {
+    return without_columns(outcome({{"f", text_with(listener, downstream)}}));
+  };
+  CHECK(with(R"(,"tls":{"mode":"pass"})", "") ==
+        Lines{"f:1: /listeners/0/tls/mode: \"pass\" belongs to a listener with intercept: whoever connects to us "
+              "knowingly gets our TLS"});
+  const std::string intercepted = R"(,"intercept":"redirect","scopes":["output"],"direction":"outgoing","ports":[26],)";
+  const Lines good = outcome({{"f", text_with(intercepted + R"("tls":{"mode":"pass"})", "")}});
+  CAPTURE(good);
+  REQUIRE(good.size() == 2);
+  CHECK(good[0] == "ok");
+  CHECK(good[1].ends_with("/listeners/0/tls/mode: mail inside TLS is passed on unscanned"));
+  const Lines bad = with(intercepted + R"("tls":{"mode":"pass","required":true,)" + pair + "}",
+                         R"(,"tls":{"mode":"required"})");
+  CHECK(bad.size() == 3);
+}

@@ -1,0 +1,226 @@
+#include "firewall/apply.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <csignal>
+#include <ctime>
+
+#include "firewall/guardian.h"
+
+namespace firewall {
+namespace {
+
+// Ctrl-C and a closed terminal wait until the rules are whole.
+class Undisturbed {
+ public:
+  Undisturbed() {
+    sigset_t these;
+    sigemptyset(&these);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) sigaddset(&these, number);
+    ::sigprocmask(SIG_BLOCK, &these, &before_);
+  }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+  ~Undisturbed() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
+const Watch unseen = [](const Step&) {};
+
+std::unexpected<Failure> failure(Failure::Kind kind, std::string sentence) {
+  return std::unexpected(Failure{kind, {std::move(sentence)}});
+}
+
+bool holds(const Condition& condition) {
+  const Outcome outcome = run({condition.argv});
+  return outcome.ok() && outcome.out.find(condition.output) != std::string::npos;
+}
+
+std::string sentence_of(const Step& step, const Outcome& outcome) {
+  std::string said = outcome.err.empty() ? outcome.out : outcome.err;
+  while (said.ends_with('\n')) said.pop_back();
+  return fmt::format("{}: {} ended with {}{}{}", step.why, in_shell(step.command.argv), outcome.status,
+                     said.empty() ? "" : ": ", said);
+}
+
+// Those steps of `all` that are none of `kept`, too.
+std::vector<Step> without(const std::vector<Step>& all, const std::optional<Plan>& kept) {
+  std::vector<Step> left;
+  for (const Step& each : all)
+    if (!kept || std::ranges::find(kept->remove, each) == kept->remove.end()) left.push_back(each);
+  return left;
+}
+
+// The facts, with whatever we have changed since as it was.
+Facts as_before(Facts now, const std::optional<State>& state) {
+  if (!state) return now;
+  now.base_chains = state->before.base_chains;
+  now.routing_tables = state->before.routing_tables;
+  for (const auto& [name, value] : state->before.sysctls)
+    if (is_set_by_us(name)) now.sysctls[name] = value;
+  return now;
+}
+
+std::expected<std::pair<Plan, Facts>, Failure> plan_with(const config::Config& config, Facts before) {
+  auto planned = plan(config, before);
+  if (!planned) return std::unexpected(Failure{Failure::Kind::plan, std::move(planned.error())});
+  return std::pair{*std::move(planned), std::move(before)};
+}
+std::expected<std::pair<Plan, Facts>, Failure> plan_over(const config::Config& config,
+                                                         const std::optional<State>& state) {
+  auto facts = probe();
+  if (!facts) return failure(Failure::Kind::permission, facts.error());
+  return plan_with(config, as_before(*std::move(facts), state));
+}
+
+std::string new_token() {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != sizeof number) number = static_cast<std::uint64_t>(::getpid());
+  return fmt::format("{:016x}", number);
+}
+
+// After a failure: what is left over is the end of the sentence, nothing when all is as it was.
+std::string undo_after_failure(const StateFile& file, const State& state) {
+  const std::vector<std::string> wrong = roll_back(file, state);
+  if (wrong.empty())
+    return state.previous ? "the rules that were in force before are in force again" : "nothing of it is left";
+  std::string all = "it could not be undone (\"gatepost firewall remove\" tries again)";
+  for (const std::string& each : wrong) all += "; " + each;
+  return all;
+}
+
+std::expected<void, Failure> run_all(const StateFile& file, State& state, const ApplyOptions& options) {
+  std::vector<std::string> wrong = run_steps(state.plan.apply, options.watch, false);
+  if (wrong.empty())
+    wrong = run_steps(without(state.previous ? state.previous->remove : std::vector<Step>{}, state.plan), options.watch,
+                      false);
+  if (wrong.empty()) {
+    state.phase = options.confirm_within.count() > 0 ? State::Phase::unconfirmed : State::Phase::applied;
+    State kept = state;
+    if (kept.phase == State::Phase::applied) kept.previous.reset();
+    const auto saved = file.save(kept);
+    if (saved) return {};
+    wrong.push_back(saved.error());
+  }
+  wrong.push_back(undo_after_failure(file, state));
+  return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+}
+
+std::expected<bool, Failure> remove_steps(const StateFile& file, const std::vector<Step>& steps, const Watch& watch) {
+  std::vector<std::string> wrong = run_steps(steps, watch, true);
+  if (!wrong.empty()) return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+  file.erase();
+  return true;
+}
+
+}  // namespace
+
+std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& watch, bool all) {
+  std::vector<std::string> wrong;
+  for (const Step& each : steps) {
+    if (each.condition && holds(*each.condition) != each.when) continue;
+    watch(each);
+    const Outcome outcome = run(each.command);
+    if (outcome.ok() || each.may_fail) continue;
+    wrong.push_back(sentence_of(each, outcome));
+    if (!all) break;
+  }
+  return wrong;
+}
+
+std::vector<std::string> roll_back(const StateFile& file, const State& state) {
+  std::vector<std::string> wrong = run_steps(without(state.plan.remove, state.previous), unseen, true);
+  if (state.previous)
+    for (std::string& each : run_steps(state.previous->apply, unseen, true)) wrong.push_back(std::move(each));
+  if (!wrong.empty()) return wrong;
+  if (!state.previous) {
+    file.erase();
+    return wrong;
+  }
+  const auto saved = file.save(
+      {.phase = State::Phase::applied, .plan = *state.previous, .before = state.before, .previous = {}, .token = ""});
+  if (!saved) wrong.push_back(saved.error());
+  return wrong;
+}
+
+std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options) {
+  const Undisturbed undisturbed;
+  const auto file = StateFile::lock(options.directory);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  auto found = file->load();
+  if (!found) return failure(Failure::Kind::step, found.error());
+  std::optional<State> earlier = *std::move(found);
+  if (earlier && earlier->phase == State::Phase::unconfirmed)
+    return failure(Failure::Kind::unconfirmed,
+                   "an earlier apply is not confirmed yet: \"gatepost firewall confirm\" or \"remove\" first");
+  if (earlier && earlier->phase == State::Phase::applying) {  // it was cut; the host has any part of it
+    if (auto wrong = roll_back(*file, *earlier); !wrong.empty())
+      return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+    found = file->load();
+    earlier = found ? *std::move(found) : std::nullopt;
+  }
+  auto planned = plan_over(config, earlier);
+  if (!planned) return std::unexpected(std::move(planned.error()));
+  State state{.phase = State::Phase::applying, .plan = planned->first, .before = std::move(planned->second)};
+  if (earlier) state.previous = std::move(earlier->plan);
+  state.token = new_token();
+  state.deadline = static_cast<std::uint64_t>(::time(nullptr) + options.confirm_within.count());
+  if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
+  if (options.confirm_within.count() > 0 && !post_guardian(options.directory, state.token, options.confirm_within))
+    return failure(Failure::Kind::step, undo_after_failure(*file, state) + "; no process could be started to wait");
+  if (auto done = run_all(*file, state, options); !done) return std::unexpected(std::move(done.error()));
+  return state.plan;
+}
+
+std::expected<Plan, Failure> plan_here(const config::Config& config, const std::string& directory) {
+  const auto state = load_state(directory);
+  if (!state) return failure(Failure::Kind::step, state.error());
+  auto planned = plan_over(config, *state);
+  if (!planned) return std::unexpected(std::move(planned.error()));
+  return std::move(planned->first);
+}
+
+std::expected<bool, Failure> confirm(const std::string& directory) {
+  const auto file = StateFile::lock(directory);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  const auto found = file->load();
+  if (!found) return failure(Failure::Kind::step, found.error());
+  if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
+  State state = **found;
+  state.phase = State::Phase::applied;
+  state.previous.reset();
+  if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
+  return true;
+}
+
+std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
+  const Undisturbed undisturbed;
+  const auto file = StateFile::lock(directory);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  const auto found = file->load();
+  if (!found) return failure(Failure::Kind::step, found.error());
+  if (!*found) return false;
+  std::vector<Step> steps = (*found)->plan.remove;
+  if ((*found)->previous)
+    for (Step& each : without((*found)->previous->remove, (*found)->plan)) steps.push_back(std::move(each));
+  return remove_steps(*file, steps, watch);
+}
+
+std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
+                                            const Watch& watch) {
+  const Undisturbed undisturbed;
+  const auto file = StateFile::lock(directory);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  auto facts = probe();
+  if (!facts) return failure(Failure::Kind::permission, facts.error());
+  facts->routing_tables.clear();  // what is there may well be ours
+  const auto planned = plan_with(config, *std::move(facts));
+  if (!planned) return std::unexpected(planned.error());
+  return remove_steps(*file, planned->first.remove, watch);
+}
+
+}  // namespace firewall

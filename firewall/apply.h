@@ -1,0 +1,53 @@
+// A plan put into force, and taken out of it again. Whatever fails, the host is as it was before: without rules of
+// ours, or with those that were in force. One at a time: others wait. Nothing here writes to a terminal or log.
+#pragma once
+
+#include <chrono>
+#include <expected>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "firewall/state.h"
+
+namespace firewall {
+
+// Called before each step is run.
+using Watch = std::function<void(const Step&)>;
+
+struct Failure {
+  enum class Kind {
+    plan,         // it cannot be: each sentence says why
+    permission,   // not root
+    unconfirmed,  // an earlier application still waits to be confirmed
+    step,         // the last sentence says what is left of it, if anything
+  };
+  Kind kind;
+  std::vector<std::string> sentences;
+};
+
+struct ApplyOptions {
+  std::string directory = default_state_directory;
+  std::chrono::seconds confirm_within{0};  // 0: for good; else a process of its own takes it back after that time
+  Watch watch = [](const Step&) {};
+};
+
+// The plan that is in force now. Applying the same twice changes nothing.
+std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options);
+
+// What is planned for this host as it was before anything of ours was applied: what `apply` would run.
+std::expected<Plan, Failure> plan_here(const config::Config& config, const std::string& directory);
+
+// True: the rules stay. False: nothing waits for it (any more).
+std::expected<bool, Failure> confirm(const std::string& directory);
+
+// True: there was something, and it is gone. All of it is tried, whatever fails; what failed can be tried again.
+std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch);
+// For rules that nobody remembers: whatever this configuration would have made.
+std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
+                                            const Watch& watch);
+
+// Steps one after the other; the sentences say what failed. `all`: go on after a failure.
+std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& watch, bool all);
+
+}  // namespace firewall

@@ -1,0 +1,18 @@
+// How many connections each rule has diverted so far, as the kernel counts them; a SYN that is sent again counts twice.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "firewall/plan.h"
+
+namespace firewall {
+
+// Label of a diversion -> connections. A label that is missing has no rule in the kernel. Empty for backends that count
+// nothing by label.
+using Counters = std::map<std::string, std::uint64_t>;
+
+Counters read_counters(const Plan& plan);
+
+}  // namespace firewall

@@ -1,0 +1,85 @@
+#include "firewall/guardian.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+namespace firewall {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool still_open(const std::string& directory, const std::string& token) {
+  const auto state = load_state(directory);
+  return state && *state && (*state)->token == token && (*state)->phase != State::Phase::applied;
+}
+
+// Until the file says otherwise, or the time is over.
+void wait(const std::string& directory, const std::string& token, Clock::time_point until) {
+  const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const bool watching =
+      changes && ::inotify_add_watch(changes.get(), directory.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
+  while (still_open(directory, token)) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (left <= 0) return;
+    pollfd change{watching ? changes.get() : -1, POLLIN, 0};
+    constexpr long longest = 3'600'000;
+    ::poll(&change, 1, static_cast<int>(std::min<long>(left, longest)));
+    std::array<char, 4096> events{};
+    while (watching && ::read(changes.get(), events.data(), events.size()) > 0) {
+    }
+  }
+}
+
+void guard(const std::string& directory, const std::string& token, Clock::time_point until) {
+  wait(directory, token, until);
+  const auto file = StateFile::lock(directory);
+  if (!file || !still_open(directory, token)) return;
+  const auto state = file->load();
+  ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);
+  const std::vector<std::string> wrong = roll_back(*file, **state);
+  ::syslog(LOG_WARNING, "the rules were not confirmed in time, and are taken back");
+  for (const std::string& each : wrong) ::syslog(LOG_ERR, "%s", each.c_str());
+}
+
+// Nothing of the caller's: terminal, directory, descriptors (a lock among them), signal mask.
+void leave_all() {
+  ::setsid();
+  if (::chdir("/") != 0) return;
+  ::close_range(0, ~0U, 0);
+  for (int i = 0; i < 3; ++i)
+    if (::open("/dev/null", O_RDWR) < 0) return;
+  std::signal(SIGHUP, SIG_IGN);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+}  // namespace
+
+bool post_guardian(const std::string& directory, const std::string& token, std::chrono::seconds within) {
+  const Clock::time_point until = Clock::now() + within;
+  const pid_t between = ::fork();
+  if (between < 0) return false;
+  if (between == 0) {
+    const pid_t guardian = ::fork();
+    if (guardian != 0) ::_exit(guardian < 0 ? 1 : 0);
+    leave_all();
+    guard(directory, token, until);
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace firewall

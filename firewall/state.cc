@@ -1,0 +1,110 @@
+#include "firewall/state.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+namespace firewall {
+namespace {
+
+constexpr std::array<std::string_view, 3> phases{"applying", "unconfirmed", "applied"};
+
+std::string file_of(const std::string& directory) { return directory + "/firewall.json"; }
+
+std::string boot_id() {
+  std::string id;
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::getline(file, id);
+  return id;
+}
+
+std::string text_of(const State& state) {
+  Node node = Node::object()
+                  .add("boot", Node::of(boot_id()))
+                  .add("phase", Node::of(phases.at(static_cast<std::size_t>(state.phase))))
+                  .add("token", Node::of(state.token))
+                  .add("deadline", Node::of(state.deadline))
+                  .add("plan", node_of(state.plan))
+                  .add("before", node_of(state.before));
+  if (state.previous) node.add("previous", node_of(*state.previous));
+  return config::format(node);
+}
+
+std::expected<std::optional<State>, std::string> parse(const std::string& text, const std::string& name) {
+  const auto node = parse_json(text, name);
+  if (!node) return std::unexpected(node.error());
+  if (text_at(*node, "boot") != boot_id()) return std::nullopt;
+  const auto phase = std::ranges::find(phases, text_at(*node, "phase"));
+  const Node *const before_node = node->find("before"), *const plan_node = node->find("plan");
+  const auto foreign = [&] { return std::unexpected(fmt::format("{}: was not written by gatepost firewall", name)); };
+  if (phase == phases.end() || before_node == nullptr || plan_node == nullptr) return foreign();
+  auto before = facts_from(*before_node, name);
+  auto plan = plan_from(*plan_node);
+  if (!before || !plan) return foreign();
+  State state{.phase = static_cast<State::Phase>(phase - phases.begin()),
+              .plan = std::move(*plan),
+              .before = std::move(*before),
+              .previous = std::nullopt,
+              .token = text_at(*node, "token"),
+              .deadline = number_at(*node, "deadline")};
+  if (const Node* const previous = node->find("previous")) state.previous = plan_from(*previous);
+  return state;
+}
+
+std::unexpected<std::string> trouble(const std::string& what) {
+  return std::unexpected(fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+}  // namespace
+
+std::expected<std::optional<State>, std::string> load_state(const std::string& directory) {
+  const std::string name = file_of(directory);
+  std::ifstream file(name);
+  if (!file) {
+    if (errno == ENOENT) return std::nullopt;
+    return trouble(name);
+  }
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) return trouble(name);
+  return parse(text, name);
+}
+
+std::expected<StateFile, std::string> StateFile::lock(const std::string& directory) {
+  if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return trouble(directory);
+  Descriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock) return trouble(directory);
+  while (::flock(lock.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return trouble(directory);
+  return StateFile(directory, std::move(lock));
+}
+
+std::expected<void, std::string> StateFile::save(const State& state) const {
+  const std::string name = file_of(directory_), fresh = name + ".new", text = text_of(state);
+  const auto fail = [&] {
+    const int why = errno;
+    ::unlink(fresh.c_str());
+    errno = why;
+    return trouble(name);
+  };
+  const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!file) return trouble(fresh);
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t n = ::write(file.get(), text.data() + at, text.size() - at);
+    if (n < 0 && errno != EINTR) return fail();
+    if (n > 0) at += static_cast<std::size_t>(n);
+  }
+  if (::fsync(file.get()) != 0 || ::rename(fresh.c_str(), name.c_str()) != 0) return fail();
+  return {};
+}
+
+void StateFile::erase() const { ::unlink(file_of(directory_).c_str()); }
+
+}  // namespace firewall

@@ -1,0 +1,18 @@
+// What the actions of the command firewall share.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "config/config.h"
+#include "proxy/admin/arguments.h"
+
+namespace admin {
+
+std::string firewall_directory(const Arguments& arguments);  // --state
+// Null after all errors were written to standard error.
+std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments);
+
+int verify_command(const Arguments& arguments);  // command_verify.cc
+
+}  // namespace admin
