@@ -14,6 +14,21 @@ OWN_MARK = 0x02000000
 QUICK = 1.0  # seconds for an answer that is not to come
 
 
+OTHERS = """table inet others {
+    counter seen {
+    }
+    chain first {
+        type filter hook prerouting priority -200; policy accept
+        meta mark set meta mark | 0x10
+    }
+    chain last {
+        type filter hook input priority 0; policy accept
+        tcp dport 25 meta mark & 0x0f0000ff == 0x01000010 counter name seen
+    }
+}
+"""
+
+
 def listening(version, port=2525, address=None):
     host = address or ANY[version]
     return f"[{host}]:{port}" if version == 6 else f"{host}:{port}"
@@ -266,11 +281,7 @@ class Transparent(Kernel):
         self.addCleanup(self.given(LOOPBACK).close)
         for backend in self.each_backend():
             self.apply(backend, {"intercept": "tproxy", "at": LOOPBACK})
-            world.gateway.run(["nft", "-f", "-"], input="""table inet others {
-                chain first { type filter hook prerouting priority -200; policy accept; meta mark set meta mark | 0x10 }
-                chain last { type filter hook input priority 0; policy accept;
-                    tcp dport 25 meta mark & 0x0f0000ff == 0x01000010 counter name seen }
-                counter seen { }\n}""")
+            world.gateway.run(["nft", "-f", "-"], input=OTHERS)
             self.expect(world.client, NEAR, "proxy {peer} {meant} 25")
             listed = world.gateway.run(["nft", "list", "counter", "inet", "others", "seen"]).stdout
             self.assertNotIn("packets 0 ", listed)

@@ -69,8 +69,8 @@ class Namespace:
 
     def popen(self, command, before=lambda: None, **more):
         def enter():
-            before()
             _enter(self.fd)
+            before()
         return subprocess.Popen(command, preexec_fn=enter, **{"stdin": subprocess.DEVNULL, **more})
 
     def run(self, command, check=True, input=None, before=lambda: None, **more):

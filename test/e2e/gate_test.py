@@ -104,16 +104,14 @@ class GateTest(unittest.TestCase):
                                  ["gatepost", CLIENT[version], SERVER[version], "25"])
 
     def test_passed_by(self):
+        self.rules()
+        self.stand_ins()
         for key, networks in (("skip_sources", [CLIENT[4] + "/32", "2001:db8:c::/64"]),
                               ("skip_destinations", [SERVER[4], SERVER[6]])):
             with self.subTest(key):
-                gate = self.start(**{key: networks})
-                if key == "skip_sources":
-                    self.rules()
-                    self.stand_ins()
-                for version in VERSIONS:
-                    self.assertEqual(self.reach(version), "server")
-                gate.close()
+                with contextlib.closing(GateProgram(self.gateway, **{key: networks})) as gate:
+                    for version in VERSIONS:
+                        self.assertEqual(self.reach(version), "server")
                 self.assertIn("0 connections taken, 2 passed by", gate.said.text())
 
     def test_reset(self):

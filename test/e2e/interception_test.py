@@ -71,8 +71,9 @@ def tables(version):
     return "iptables" if version == 4 else "ip6tables"
 
 
-@unittest.skipUnless(IS_ROOT and available(), "needs root and the tools of the packet filter")
-class InterceptionTest(unittest.TestCase):
+class Stage(unittest.TestCase):
+    """A World, and gatepost on its gateway."""
+
     def setUp(self):
         self.world = World()
         self.addCleanup(self.world.close)
@@ -84,43 +85,19 @@ class InterceptionTest(unittest.TestCase):
         self.addCleanup(server.close)
         return server
 
-    def rules(self, *lines, version):
-        for line in lines:
-            self.world.gateway.run([tables(version), "-w", *line.split()])
+    def serve_listeners(self, listeners, downstream, **sections):
+        config = config_for(self.place, scan=False, loops=1, **sections)
+        config["listeners"] = listeners
+        config["downstreams"] = {"there": downstream}
+        self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
+        self.addCleanup(self.gatepost.__exit__, None)
+        return self.gatepost
 
-    def redirect(self, version, ports="25", more=""):
-        self.rules(f"-t nat -A PREROUTING -i near -p tcp --dport {ports} {more}-j REDIRECT --to-ports {PORT}",
-                   version=version)
+    def wire(self, version, address, port=25, where=None):
+        return Wire.over((where or self.world.client).connect(version, address, port))
 
-    def tproxy(self, version):
-        self.rules("-t mangle -N DIVERT", "-t mangle -A DIVERT -j MARK --set-mark 1", "-t mangle -A DIVERT -j ACCEPT",
-                   "-t mangle -A PREROUTING -p tcp -m socket --transparent -j DIVERT",
-                   f"-t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}",
-                   f"-t mangle -A OUTPUT -m mark --mark {OWN} -j CONNMARK --save-mark",
-                   f"-t mangle -A OUTPUT -m connmark --mark {OWN} -m mark ! --mark {OWN} -j MARK --set-mark 1",
-                   version=version)
-        default = "0.0.0.0/0" if version == 4 else "::/0"
-        self.world.gateway.ip(f"-{version} rule add fwmark 1 lookup 100",
-                              f"-{version} route add local {default} dev lo table 100")
-
-    def serve(self, version, listener=None, downstream=None):
-        address = ("0.0.0.0" if version == 4 else "[::]") + f":{PORT}"
-        config = config_for(self.place, scan=False, loops=1)
-        config["listeners"] = [{"name": "taken", "protocol": "smtp", "address": address, "downstream": "there",
-                                "intercept": "redirect", "scopes": ["forward"],
-                                "protected": [SERVER[version]], **(listener or {})}]
-        config["listeners"][0] = {key: value for key, value in config["listeners"][0].items() if value is not None}
-        config["downstreams"] = {"there": {"protocol": "smtp", "original": True, **(downstream or {})}}
-        gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
-        self.addCleanup(gatepost.__exit__, None)
-        self.gatepost = gatepost
-        return gatepost
-
-    def wire(self, version, address, port=25):
-        return Wire.over(self.world.client.connect(version, address, port))
-
-    def send(self, version, address):
-        with self.wire(version, address) as wire:
+    def send(self, version, address, where=None):
+        with self.wire(version, address, where=where) as wire:
             self.assertEqual(wire.reply()[0], 220, self.gatepost.log.tail())
             wire.say(b"EHLO client.example")
             self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
@@ -150,6 +127,34 @@ class InterceptionTest(unittest.TestCase):
         line = self.events(gatepost, outcome="answered", **more)[0]
         self.assertEqual(line["meant_for"], meant)
         self.assertIn(CLIENT[version], line["client"])
+
+@unittest.skipUnless(IS_ROOT and available(), "needs root and the tools of the packet filter")
+class InterceptionTest(Stage):
+    def rules(self, *lines, version):
+        for line in lines:
+            self.world.gateway.run([tables(version), "-w", *line.split()])
+
+    def redirect(self, version, ports="25", more=""):
+        self.rules(f"-t nat -A PREROUTING -i near -p tcp --dport {ports} {more}-j REDIRECT --to-ports {PORT}",
+                   version=version)
+
+    def tproxy(self, version):
+        self.rules("-t mangle -N DIVERT", "-t mangle -A DIVERT -j MARK --set-mark 1", "-t mangle -A DIVERT -j ACCEPT",
+                   "-t mangle -A PREROUTING -p tcp -m socket --transparent -j DIVERT",
+                   f"-t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}",
+                   f"-t mangle -A OUTPUT -m mark --mark {OWN} -j CONNMARK --save-mark",
+                   f"-t mangle -A OUTPUT -m connmark --mark {OWN} -m mark ! --mark {OWN} -j MARK --set-mark 1",
+                   version=version)
+        default = "0.0.0.0/0" if version == 4 else "::/0"
+        self.world.gateway.ip(f"-{version} rule add fwmark 1 lookup 100",
+                              f"-{version} route add local {default} dev lo table 100")
+
+    def serve(self, version, listener=None, downstream=None):
+        address = ("0.0.0.0" if version == 4 else "[::]") + f":{PORT}"
+        keys = {"name": "taken", "address": address, "downstream": "there", "intercept": "redirect",
+                "scopes": ["forward"], "protected": [SERVER[version]], **(listener or {})}
+        return self.serve_listeners([{key: value for key, value in keys.items() if value is not None}],
+                                    {"original": True, **(downstream or {})})
 
     def test_redirected_mail_goes_where_the_client_meant_to_go(self):
         for version in (4, 6):

@@ -1,0 +1,85 @@
+"""Whole stories with the rules that gatepost itself writes: a router before a mail server, a gateway before a server on the
+same host, outgoing mail of a network, outgoing mail of this host; by both backends, IPv4 and IPv6, and gone without a
+trace."""
+import unittest
+
+from common import IS_ROOT
+from firewall_world import CLIENT, FAR, NEAR, SERVER, Rules, available, snapshot
+from interception_test import MESSAGE, PORT, Server, Stage
+
+LISTENERS = {4: "0.0.0.0", 6: "[::]"}
+
+
+@unittest.skipUnless(IS_ROOT and available(), "needs root and the tools of the packet filter")
+class Stories(Stage):
+    backend = "nft"
+
+    def setUp(self):
+        super().setUp()
+        self.rules_of = Rules(self.world.gateway, self.place)
+
+    def begin(self, listener, downstream):
+        """gatepost for both families and its rules; undone, and looked at, when the test is over."""
+        listeners = [{"name": f"taken{version}", "address": f"{address}:{PORT}", "downstream": "there", **listener}
+                     for version, address in LISTENERS.items()]
+        before = snapshot(self.world.gateway)
+        gatepost = self.serve_listeners(listeners, downstream, firewall={"backend": self.backend})
+        self.rules_of.run("apply", "-c", self.place / "gatepost.json")
+        self.addCleanup(lambda: self.assertEqual(snapshot(self.world.gateway), before))
+        self.addCleanup(self.rules_of.run, "remove")
+        return gatepost
+
+    def test_a_router_before_a_mail_server_that_sees_its_clients(self):
+        servers = {version: self.server(version) for version in (4, 6)}
+        self.begin({"intercept": "tproxy", "scopes": ["forward"], "protected": [SERVER[4], SERVER[6]]},
+                   {"original": True, "identity": "spoof"})
+        for version, server in servers.items():
+            with self.subTest(version=version):
+                self.assertEqual(self.send(version, SERVER[version])[0], 250)
+                self.assertEqual((server.messages, set(server.peers)), ([MESSAGE], {CLIENT[version]}))
+
+    def test_a_router_that_redirects(self):
+        servers = {version: self.server(version) for version in (4, 6)}
+        gatepost = self.begin({"intercept": "redirect", "scopes": ["forward"], "protected": [SERVER[4], SERVER[6]]},
+                              {"original": True})
+        for version, server in servers.items():
+            with self.subTest(version=version):
+                self.assertEqual(self.send(version, SERVER[version])[0], 250)
+                self.assertEqual((server.messages, set(server.peers)), ([MESSAGE], {FAR[version]}))
+                self.assert_summary(gatepost, version, direction="incoming", listener=f"taken{version}")
+
+    def test_a_gateway_before_a_server_on_the_same_host(self):
+        servers = {version: self.server(version, self.world.gateway, NEAR[version]) for version in (4, 6)}
+        self.begin({"intercept": "tproxy"}, {"original": True, "identity": "spoof"})
+        for version, server in servers.items():
+            with self.subTest(version=version):
+                self.assertEqual(self.send(version, NEAR[version])[0], 250)
+                self.assertEqual(set(server.peers), {CLIENT[version]})
+
+    def test_outgoing_mail_of_a_network_and_of_this_host(self):
+        servers = {version: self.server(version) for version in (4, 6)}
+        gatepost = self.begin({"intercept": "redirect", "direction": "outgoing", "scopes": ["forward", "output"]},
+                              {"original": True})
+        for version, server in servers.items():
+            with self.subTest(version=version):
+                self.assertEqual(self.send(version, SERVER[version])[0], 250)
+                self.assertEqual(self.send(version, SERVER[version], self.world.gateway)[0], 250)
+                self.assertEqual(server.messages, [MESSAGE] * 2)
+                self.assert_summary(gatepost, version, direction="outgoing", listener=f"taken{version}")
+        self.assertEqual(self.events(gatepost, event="refused"), [])
+
+    def test_who_is_on_a_skip_list_goes_straight(self):
+        server = self.server(4)
+        gatepost = self.begin({"intercept": "redirect", "direction": "outgoing", "scopes": ["forward"],
+                               "skip_sources": [CLIENT[4]]}, {"original": True})
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(set(server.peers), {CLIENT[4]})
+        self.assertEqual(self.events(gatepost, outcome="answered"), [])
+
+
+class StoriesWithIptables(Stories):
+    backend = "iptables"
+
+
+if __name__ == "__main__":
+    unittest.main()
