@@ -232,6 +232,7 @@ enum class Backend { automatic, nft, iptables, pf_openbsd, pf_freebsd, ipfw };
 struct Firewall {
   Backend backend = Backend::automatic;
   bool manage = false;                  // rules come and go with the daemon
+  std::string state_directory = "/run/gatepost";  // what is in force is remembered there, until the next boot
   std::uint32_t routing_table = 2525;   // for what TPROXY and spoofed sources need
   Gate gate;
 };

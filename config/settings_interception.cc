@@ -29,6 +29,8 @@ Section firewall_settings() {
       {
           key<&F::backend>("backend", {}, "What writes the rules; auto takes nft where it can do all, else iptables."),
           key<&F::manage>("manage", {}, "Rules are applied when gatepost is ready, and withdrawn when it stops."),
+          key<&F::state_directory>("state_directory", as(absolute_path),
+                                   "Where it is remembered, until the next boot, what is in force."),
           key<&F::routing_table>("routing_table", between(1, 0x7FFF'FFFF),
                                  "Number of the routing table for TPROXY and for spoofed sources."),
       },

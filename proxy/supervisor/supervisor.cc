@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 
+#include "firewall/apply.h"
 #include "firewall/conntrack.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/announcement.h"
@@ -98,6 +99,8 @@ class Supervisor {
   void cut();
   void step(Clock::time_point now);
   void look_at_conntrack(Clock::time_point now);
+  void intercept();
+  void let_go();
   void tell_ready();
   void reopen_log();
   void reload_tls();
@@ -110,7 +113,7 @@ class Supervisor {
   Family family_;
   Stage stage_ = Stage::serving;
   Clock::time_point stage_ends_ = Clock::time_point::max();
-  bool told_ready_ = false, unfinished_ = false;
+  bool told_ready_ = false, unfinished_ = false, intercepting_ = false;
   firewall::ConntrackWatch conntrack_;
   // When to look again; never where nobody depends on it.
   Clock::time_point conntrack_due_ = Clock::time_point::max();
@@ -132,6 +135,30 @@ int Supervisor::run() {
   const bool clean = family_.ended_well() && !unfinished_;
   log_.say(0, Level::info, clean ? "gatepost has ended" : "gatepost has ended; not everything could be finished");
   return clean ? EX_OK : EX_TEMPFAIL;
+}
+
+// `firewall.manage`: from when somebody serves what is intercepted, to before nobody does. The tools of the packet filter
+// take their time, in which nobody else waits for us.
+void Supervisor::intercept() {
+  if (!config_.firewall.manage) return;
+  const auto plan = firewall::apply(config_, {.directory = config_.firewall.state_directory});
+  intercepting_ = plan.has_value();
+  if (plan) {
+    log_.say(0, Level::info, fmt::format("the rules of the packet filter are in force, by {}",
+                                         firewall::to_string(plan->backend)));
+    for (const std::string& warning : plan->warnings) log_.say(0, Level::warning, warning);
+    return;
+  }
+  for (const std::string& sentence : plan.error().sentences)
+    log_.say(0, Level::error, "nothing is intercepted: " + sentence);
+}
+
+void Supervisor::let_go() {
+  if (!std::exchange(intercepting_, false)) return;
+  const auto removed = firewall::remove(config_.firewall.state_directory, [](const firewall::Step&) {});
+  if (removed) return log_.say(0, Level::info, "the rules of the packet filter are withdrawn");
+  for (const std::string& sentence : removed.error().sentences)
+    log_.say(0, Level::error, "rules of the packet filter are left: " + sentence + "; run gatepost firewall remove");
 }
 
 void Supervisor::look_at_conntrack(Clock::time_point now) {
@@ -205,6 +232,7 @@ void Supervisor::obey(int number) {
 void Supervisor::drain() {
   log_.say(0, Level::info, "SIGTERM: draining");
   notify_service_manager("STOPPING=1");
+  let_go();
   stage_ = Stage::draining;
   stage_ends_ = Clock::now() + config_.limits.drain;
   family_.end_proxy(Message::Kind::drain);
@@ -216,6 +244,7 @@ void Supervisor::cut() {
   // A drain that is cut had something left to wait for.
   unfinished_ = stage_ == Stage::draining || family_.messages_in_flight();
   log_.say(0, Level::info, "ending now: what still runs is cut");
+  let_go();
   stage_ = Stage::cut;
   stage_ends_ = Clock::now() + after_cut;
   family_.end_proxy(Message::Kind::cut);
@@ -223,6 +252,7 @@ void Supervisor::cut() {
 
 void Supervisor::tell_ready() {
   told_ready_ = true;
+  intercept();
   std::string sentence = "gatepost is serving";
   if (!config_.scanners.empty() && !family_.scanner_ready()) sentence += ", but its scanner is not: mail is deferred";
   log_.say(0, Level::info, sentence);

@@ -77,6 +77,42 @@ class Stories(Stage):
         self.assertEqual(self.events(gatepost, outcome="answered"), [])
 
 
+    def test_rules_come_and_go_with_the_daemon(self):
+        server = self.server(4)
+        before = snapshot(self.world.gateway)
+        listener = {"name": "taken", "address": f"0.0.0.0:{PORT}", "downstream": "there", "intercept": "redirect",
+                    "direction": "outgoing", "scopes": ["forward"]}
+        gatepost = self.serve_listeners([listener], {"original": True},
+                                        firewall={"backend": self.backend, "manage": True,
+                                                  "state_directory": self.place / "rules"})
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(server.peers, [FAR[4]])
+        self.assertNotEqual(snapshot(self.world.gateway), before)
+        gatepost.process.terminate()
+        self.assertEqual(gatepost.wait()[0], 0)
+        self.assertEqual(snapshot(self.world.gateway), before)
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(server.peers[1:], [CLIENT[4]])
+
+
+    def test_what_a_kill_leaves_behind_and_how_it_goes(self):
+        server = self.server(4)
+        before = snapshot(self.world.gateway)
+        listener = {"name": "taken", "address": f"0.0.0.0:{PORT}", "downstream": "there", "intercept": "redirect",
+                    "direction": "outgoing", "scopes": ["forward"]}
+        self.rules_of.state = self.place / "rules"
+        gatepost = self.serve_listeners([listener], {"original": True},
+                                        firewall={"backend": self.backend, "manage": True,
+                                                  "state_directory": self.rules_of.state})
+        gatepost.kill()
+        with self.assertRaises(ConnectionRefusedError):  # the rules are the kernel's
+            self.wire(4, SERVER[4])
+        self.rules_of.run("remove")  # the unit's ExecStopPost
+        self.assertEqual(snapshot(self.world.gateway), before)
+        self.assertEqual(self.send(4, SERVER[4])[0], 250)
+        self.assertEqual(server.peers, [CLIENT[4]])
+
+
 class StoriesWithIptables(Stories):
     backend = "iptables"
 
