@@ -37,6 +37,7 @@ class TlsStream final : public Stream {
   IoResult read(char* into, std::size_t room) override;
   void look_again() override { lower_->look_again(); }
   IoResult write(const iovec* parts, int count) override;
+  void last_words() override { lower_->last_words(); }
   IoResult send_file(int fd, off_t offset, std::size_t count) override;
   void abort_on_close() override;
   std::string peer() const override { return lower_->peer(); }

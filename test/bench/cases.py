@@ -41,6 +41,8 @@ def loaded(stage, sink, port, messages, *arguments):
     full = result.get("handshakes", 0) - result.get("resumed", 0)
     if "--tls-resume" in arguments and full > CLIENTS or "--tls" in arguments and result["resumed"] > 0:
         raise RuntimeError(f"{full} of {result['handshakes']} handshakes were full")
+    if result.get("tickets", 0) != result.get("handshakes", 0):
+        raise RuntimeError(f"{result['tickets']} tickets after {result['handshakes']} handshakes, not one each")
     return result
 
 

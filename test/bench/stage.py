@@ -31,6 +31,15 @@ frontend clients
 backend sink
     server sink 127.0.0.1:{sink}
 """
+# With a full handshake OpenSSL gives two tickets, gatepost one; HAProxy has no setting for it.
+OPENSSL_CONFIG = """openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = defaults
+[defaults]
+NumTickets = 1
+"""
 PROBE = b"From: probe@sender.example\r\nSubject: probe\r\n\r\nprobe\r\n"
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*\r\n"
 USERS = {"proxy": 64201, "keeper": 64202, "scanner": 64203}  # as root: numbers without accounts
@@ -48,7 +57,7 @@ def free_port():
 
 
 class Child:
-    def __init__(self, argv, cpus, log):
+    def __init__(self, argv, cpus, log, environment):
         def prepare():
             _libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no child outlives the benchmark
             os.sched_setaffinity(0, cpus)
@@ -59,7 +68,7 @@ class Child:
         self.log_name = log
         with open(log, "ab") as out:
             self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out,
-                                            preexec_fn=prepare, text=True)
+                                            preexec_fn=prepare, text=True, env={**os.environ, **environment})
         self.pid = self.process.pid
 
     def log_tail(self):
@@ -117,8 +126,8 @@ class Stage:
         self.stop_everything()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, argv, cpus, label):
-        child = Child([str(part) for part in argv], cpus, os.path.join(self.directory, label + ".log"))
+    def start(self, argv, cpus, label, **environment):
+        child = Child([str(part) for part in argv], cpus, os.path.join(self.directory, label + ".log"), environment)
         self.children.append(child)
         return child
 
@@ -170,11 +179,14 @@ class Stage:
 
     def haproxy(self, sink, tls=False):
         port = free_port()
-        file = os.path.join(self.directory, "haproxy.cfg")
+        file, openssl = (os.path.join(self.directory, name) for name in ("haproxy.cfg", "openssl.cnf"))
         terminates = f" ssl crt {self.certificate()[2]} ssl-min-ver TLSv1.3" if tls else ""
         with open(file, "w") as out:
             out.write(HAPROXY_CONFIG.format(threads=self.options.loops, port=port, sink=sink.port, tls=terminates))
-        child = self.start([self.options.haproxy, "-db", "-q", "-f", file], self.proxy_cpus, "haproxy")
+        with open(openssl, "w") as out:
+            out.write(OPENSSL_CONFIG)
+        child = self.start([self.options.haproxy, "-db", "-q", "-f", file], self.proxy_cpus, "haproxy",
+                           OPENSSL_CONF=openssl)
         child.port = port
         self.wait_for(child, 20, tls)
         return child
