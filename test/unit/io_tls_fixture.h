@@ -146,7 +146,6 @@ inline Reading read_now(io::TlsStream& stream, std::size_t room = 65536) {
   Reading all;
   std::vector<char> space(room);
   for (;;) {
-    stream.look_again();  // the event of what has come since may be on its way
     const io::IoResult got = stream.read(space.data(), room);
     if (got.status != io::IoStatus::ok) {
       all.end = got.status;
