@@ -1,4 +1,4 @@
-// The gate: what it needs of the listeners and of the backend.
+// The gate and bans: what they need of the listeners and of the backend.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,12 +14,27 @@ bool goes_by_linux(const Listener& listener) {
   return listener.intercept == Intercept::redirect || listener.intercept == Intercept::tproxy;
 }
 
-}  // namespace
+bool has_linux_filter(Backend backend) {
+  return backend == Backend::automatic || backend == Backend::nft || backend == Backend::iptables;
+}
 
-void check_gate(const Config& config, Problems& problems) {
+void check_bans(const Config& config, Problems& problems) {
+  const std::string at = "/firewall/bans";
+  if (!config.firewall.bans.on) {
+    if (!config.firewall.bans.never.empty()) problems.error(at + "/never", "belongs to bans that are on");
+    return;
+  }
+  if (!has_linux_filter(config.firewall.backend))
+    problems.error(at + "/on", "is for Linux alone: gatepost writes no such rules for other packet filters");
+  else if (config.firewall.backend == Backend::nft)
+    problems.error(at + "/on", "needs ipset, and so the backend iptables");
+  else if (std::ranges::none_of(config.listeners, goes_by_linux))
+    problems.error(at + "/on", "there is nothing to be banned from: no listener has intercept");
+}
+
+void check_queues(const Config& config, Problems& problems) {
   const std::string at = "/firewall/gate";
   const Gate& gate = config.firewall.gate;
-  if (problems.failed("/firewall") || problems.failed("/listeners")) return;
   if (gate.queue == 0) {
     const Gate fresh;
     if (gate.on_failure != fresh.on_failure)
@@ -27,14 +42,22 @@ void check_gate(const Config& config, Problems& problems) {
     if (gate.length != fresh.length) problems.error(at + "/length", "belongs to a gate: give it the number of a queue");
     return;
   }
-  const auto backend = config.firewall.backend;
-  if (backend != Backend::automatic && backend != Backend::nft && backend != Backend::iptables)
+  if (!has_linux_filter(config.firewall.backend))
     return problems.error(at + "/queue", "is for Linux alone: other packet filters have no queue for it");
   if (std::ranges::none_of(config.listeners, goes_by_linux))
     return problems.error(at + "/queue", "there is nothing to decide: no listener has intercept");
   if (gate.queue + config.listeners.size() > most_queues)
-    problems.error(at + "/queue", fmt::format("{} is too near to the last queue, {}: each of the {} listeners has its own",
-                                              gate.queue, most_queues - 1, config.listeners.size()));
+    problems.error(at + "/queue",
+                   fmt::format("{} is too near to the last queue, {}: each of the {} listeners has its own", gate.queue,
+                               most_queues - 1, config.listeners.size()));
+}
+
+}  // namespace
+
+void check_gate(const Config& config, Problems& problems) {
+  if (problems.failed("/firewall") || problems.failed("/listeners")) return;
+  check_queues(config, problems);
+  check_bans(config, problems);
 }
 
 }  // namespace config

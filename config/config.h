@@ -228,6 +228,10 @@ struct Gate {
   OnFailure on_failure = OnFailure::closed;
   std::uint32_t length = 4096;  // packets that may wait in a queue
 };
+struct Bans {
+  bool on = false;  // clients that are banned (gatepost bans) get no connection
+  std::vector<Netmask> never;
+};
 enum class Backend { automatic, nft, iptables, pf_openbsd, pf_freebsd, ipfw };
 struct Firewall {
   Backend backend = Backend::automatic;
@@ -235,6 +239,7 @@ struct Firewall {
   std::string state_directory = "/run/gatepost";  // what is in force is remembered there, until the next boot
   std::uint32_t routing_table = 2525;   // for what TPROXY and spoofed sources need
   Gate gate;
+  Bans bans;
 };
 
 struct Users {  // names or numbers; looked up when the config is loaded

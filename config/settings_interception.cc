@@ -34,7 +34,7 @@ Section firewall_settings() {
           key<&F::routing_table>("routing_table", between(1, 0x7FFF'FFFF),
                                  "Number of the routing table for TPROXY and for spoofed sources."),
       },
-      {gate_settings()});
+      {gate_settings(), bans_settings()});
 }
 
 }  // namespace config

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <ctime>
 
+#include "firewall/counters.h"
 #include "firewall/guardian.h"
 
 namespace firewall {
@@ -118,6 +119,16 @@ std::expected<bool, Failure> remove_steps(const StateFile& file, const std::vect
 }
 
 }  // namespace
+
+std::vector<std::string> missing_parts(const Plan& plan) {
+  std::vector<std::string> missing;
+  const Counters counters = read_counters(plan);
+  for (const Diversion& each : plan.diversions)
+    if (!counters.contains(each.label())) missing.push_back("the rule " + each.label());
+  for (const Step& each : plan.remove)
+    if (each.condition && each.when && !each.may_fail && !holds(*each.condition)) missing.push_back(each.why);
+  return missing;
+}
 
 std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& watch, bool all) {
   std::vector<std::string> wrong;

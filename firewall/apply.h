@@ -47,6 +47,9 @@ std::expected<bool, Failure> remove(const std::string& directory, const Watch& w
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
                                             const Watch& watch);
 
+// What somebody else has removed since it was applied: rules, and what leads to them.
+std::vector<std::string> missing_parts(const Plan& plan);
+
 // Steps one after the other; the sentences say what failed. `all`: go on after a failure.
 std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& watch, bool all);
 

@@ -64,6 +64,7 @@ std::string content_of(const Descriptor& fd) {
   if (space >= 0 && ::setns(space, CLONE_NEWNET) != 0) ::_exit(no_program);
   for (int i = 0; i < 3; ++i)
     if (::dup2(streams[static_cast<std::size_t>(i)], i) < 0) ::_exit(no_program);
+  ::close_range(3, ~0U, 0);
   ::execve(path, argv, environment.data());
   ::_exit(no_program);
 }
@@ -84,6 +85,7 @@ int wait_for(pid_t child) {
 }  // namespace
 
 std::string find_program(const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos) return {};
   for (const char* directory : directories) {
     std::string path = fmt::format("{}/{}", directory, name);
     if (::access(path.c_str(), X_OK) == 0) return path;
@@ -93,8 +95,9 @@ std::string find_program(const std::string& name) {
 
 Outcome run(const Command& command, const NetworkNamespace* inside) {
   const auto fail = [](std::string why) { return Outcome{no_program, "", std::move(why)}; };
-  const std::string path = find_program(command.argv.at(0));
-  if (path.empty()) return fail(fmt::format("{}: there is no such program on this host", command.argv[0]));
+  const std::string path = command.argv.empty() ? "" : find_program(command.argv[0]);
+  if (path.empty())
+    return fail(fmt::format("{}: there is no such program on this host", command.argv.empty() ? "" : command.argv[0]));
   const Descriptor in = memory_file(command.input), out = memory_file(""), err = memory_file("");
   if (!in || !out || !err) return fail(fmt::format("no memory for a file: {}", std::strerror(errno)));
   std::vector<char*> argv;

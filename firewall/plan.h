@@ -72,6 +72,8 @@ void plan_ipfw(Draft& draft);
 void plan_routes(Draft& draft);
 // Whether a plan may change this sysctl, and its removal gives it back its former value.
 bool is_set_by_us(std::string_view sysctl);
+// With these the kernel looks for the way back of an IPv4 packet by its mark, and finds this host: a martian.
+std::vector<std::string> martian_sysctls(const Facts& facts);
 
 // What the rules need of the kernel, by the names of the facts (probe.cc).
 std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts);

@@ -22,7 +22,8 @@ struct Hook {
   std::string ours;          // where the jump goes
 };
 const Hook prerouting_nat{"nat", "PREROUTING", "GATEPOST"}, output_nat{"nat", "OUTPUT", "GATEPOST_OUT"},
-    prerouting_mangle{"mangle", "PREROUTING", "GATEPOST"}, output_mangle{"mangle", "OUTPUT", "GATEPOST_OUT"};
+    prerouting_mangle{"mangle", "PREROUTING", "GATEPOST"}, output_mangle{"mangle", "OUTPUT", "GATEPOST_OUT"},
+    prerouting_raw{"raw", "PREROUTING", "GATEPOST"}, output_raw{"raw", "OUTPUT", "GATEPOST_OUT"};
 
 std::string masked(std::uint32_t mark) { return fmt::format("{:#010x}/{:#010x}", mark, mark_mask); }
 
@@ -49,6 +50,9 @@ class IptablesPlan {
       for (const std::string& network : networks) text += fmt::format("add {}-new {}\n", name, network);
       text += fmt::format("swap {0}-new {0}\ndestroy {0}-new\n", name);
     }
+    if (rules_.bans)  // those who are banned stay so
+      text += fmt::format("create {} hash:net family {} timeout 0 maxelem 1000000\n", banned_set(version_),
+                          version_ == Version::v4 ? "inet" : "inet6");
     if (text.empty()) return;
     draft_.plan.apply.push_back({.why = fmt::format("IPv{}: the lists of networks", number_of(version_)),
                                  .command = {{"ipset", "-exist", "restore"}, text}});
@@ -76,7 +80,10 @@ class IptablesPlan {
     for (const auto& [table, chains] : bodies_)
       for (const auto& [name, body] : chains)
         if (std::ranges::none_of(hooks_, [&](const Hook& hook) { return hook.ours == name; })) chain_out(table, name);
-    for (const auto& [name, networks] : sets_)
+    std::vector<std::string> lists;
+    for (const auto& [name, networks] : sets_) lists.push_back(name);
+    if (rules_.bans) lists.push_back(banned_set(version_));
+    for (const std::string& name : lists)
       step_out({.why = fmt::format("The list {}", name),
                 .command = {{"ipset", "destroy", name}},
                 .condition = Condition{{"ipset", "list", "-terse", name}}});
@@ -110,6 +117,18 @@ class IptablesPlan {
     if (any([](const Diversion& d) { return d.scope == Scope::output; })) hooks_.push_back(output_nat);
     if (spoof_) hooks_.push_back(output_mangle);
     if (tproxy_) hooks_.push_back(prerouting_mangle);
+    if (rules_.on_first_packets()) find_hooks_of_first_packets();
+  }
+  // Those that mark come last, for whatever they mark is diverted or reset.
+  void find_hooks_of_first_packets() {
+    const auto has = [&](Scope scope) {
+      return std::ranges::any_of(mine_, [scope](const Diversion* each) { return each->scope == scope; });
+    };
+    for (const auto& [scope, chain] :
+         {std::pair{Scope::input, "INPUT"}, std::pair{Scope::forward, "FORWARD"}, std::pair{Scope::output, "OUTPUT"}})
+      if (has(scope)) hooks_.push_back({"filter", chain, "GATEPOST_RESET"});
+    if (has(Scope::input) || has(Scope::forward)) hooks_.push_back(prerouting_raw);
+    if (has(Scope::output)) hooks_.push_back(output_raw);
   }
   static const Hook& hook_of(const Diversion& each) {
     if (each.way == Intercept::tproxy) return prerouting_mangle;
@@ -122,9 +141,12 @@ class IptablesPlan {
 
   void write_chains() {
     for (const Hook& hook : hooks_) bodies_[hook.table][hook.ours];
+    if (rules_.on_first_packets()) obey_first_packets();
     if (tproxy_) {
       rule(prerouting_mangle, "GATEPOST", "-p tcp -m socket --transparent -g GATEPOST_DIVERT");
       rule(prerouting_mangle, "GATEPOST_DIVERT", "-j MARK --set-xmark " + masked(mark_divert));
+      if (rules_.queue != 0)
+        rule(prerouting_mangle, "GATEPOST", fmt::format("-m connmark ! --mark {} -j RETURN", masked(mark_take)));
     }
     if (spoof_) {
       rule(output_mangle, "GATEPOST_OUT",
@@ -134,14 +156,53 @@ class IptablesPlan {
       rule(output_mangle, "GATEPOST_OUT",
            fmt::format("-m connmark --mark {} -j MARK --set-xmark {}", masked(mark_own), masked(mark_divert)));
     }
-    if (bodies_.contains("nat") && bodies_["nat"].contains("GATEPOST_OUT")) {
-      rule(output_nat, "GATEPOST_OUT", fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
-      rule(output_nat, "GATEPOST_OUT", fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
-    }
+    for (const Hook& hook : hooks_)
+      if (hook.chain == "OUTPUT" && (hook.table == "nat" || hook.table == "raw")) {
+        rule(hook, hook.ours, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
+        rule(hook, hook.ours, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
+      }
     for (const Diversion* each : mine_) {
-      dispatch(*each);
+      dispatch(*each, hook_of(*each), "");
       one(*each);
+      if (!rules_.on_first_packets()) continue;
+      const Hook& raw = each->scope == Scope::output ? output_raw : prerouting_raw;
+      dispatch(*each, raw, fmt::format(" -m tcp --syn -m mark --mark 0/{:#x}", mark_mask));
+      decide(*each, raw);
     }
+  }
+
+  // What was decided on the first packet holds for the connection, and is done before anything is diverted.
+  void obey_first_packets() {
+    for (const Hook& hook : hooks_)
+      if (hook.table == "nat")
+        rule(hook, hook.ours,
+             rules_.queue != 0 ? fmt::format("-m mark ! --mark {} -j RETURN", masked(mark_take))
+                               : fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
+    bodies_["filter"]["GATEPOST_RESET"] = fmt::format(
+        "-A GATEPOST_RESET -p tcp -m mark --mark {} -j REJECT --reject-with tcp-reset\n", masked(mark_reset));
+    if (!tproxy_) return;
+    if (rules_.queue != 0)
+      for (const std::uint32_t mark : {mark_take, mark_pass})
+        rule(prerouting_mangle, "GATEPOST",
+             fmt::format("-m mark --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}", masked(mark),
+                         mark_mask, mark_mask));
+    rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
+  }
+  // The decision itself: the list of the banned, then the gate.
+  void decide(const Diversion& each, const Hook& raw) {
+    const std::string chain = chain_of(each);
+    if (rules_.bans) {
+      const std::vector<std::string> never = networks_of(rules_.never_banned, version_);
+      const std::string name = fmt::format("gatepost{}-never-banned", number_of(version_));
+      if (!never.empty()) sets_[name] = never;
+      rule(raw, chain,
+           fmt::format("-m set --match-set {} src{} -j MARK --set-xmark {}", banned_set(version_),
+                       never.empty() ? "" : fmt::format(" -m set ! --match-set {} src", name), masked(mark_reset)));
+      if (rules_.queue != 0) rule(raw, chain, fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
+    }
+    if (rules_.queue != 0)
+      rule(raw, chain,
+           fmt::format("-j NFQUEUE --queue-num {}{}", rules_.queue_of(each), rules_.open ? " --queue-bypass" : ""));
   }
 
   static std::string chain_of(const Diversion& each) {
@@ -158,21 +219,21 @@ class IptablesPlan {
   }
 
   // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.
-  void dispatch(const Diversion& each) {
+  void dispatch(const Diversion& each, const Hook& hook, const std::string& first) {
     const char* direction = each.scope == Scope::output ? "-o" : "-i";
     std::vector<std::string> ways;
     for (const std::string& name : each.interfaces) ways.push_back(fmt::format("{} {}", direction, name));
     if (ways.empty()) ways.push_back(fmt::format("! {} lo", direction));
-    std::string more;
+    std::string more = first;
     if (each.to_local != each.to_others)
-      more = fmt::format(" -m addrtype {}--dst-type LOCAL", each.to_local ? "" : "! ");
+      more += fmt::format(" -m addrtype {}--dst-type LOCAL", each.to_local ? "" : "! ");
     if (!each.protected_networks.empty()) more += " " + listed(each, "protected", each.protected_networks, "dst");
     for (const std::string& way : ways)
       for (std::size_t at = 0; at < each.ports.size(); at += most_ports) {
         std::string ports;
         for (std::size_t i = at; i < std::min(at + most_ports, each.ports.size()); ++i)
           ports += (ports.empty() ? "" : ",") + std::to_string(each.ports[i]);
-        rule(hook_of(each), hook_of(each).ours,
+        rule(hook, hook.ours,
              fmt::format("{} -p tcp -m multiport --dports {}{} -g {}", way, ports, more, chain_of(each)));
       }
   }
@@ -269,6 +330,10 @@ std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& f
   if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
   if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
   if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark"});
+  if (rules.on_first_packets()) needed.insert({"mark", "REJECT"});
+  if (rules.queue != 0) needed.insert("NFQUEUE");
+  if (rules.queue != 0 && rules.any(Intercept::tproxy)) needed.insert("connmark");
+  if (rules.bans) needed.insert("set");
   std::vector<std::string> missing;
   for (const std::string& each : needed) {
     if (rules.any(Version::v4) && !facts.iptables.contains(each)) missing.push_back(each);

@@ -34,6 +34,7 @@ class NftText {
     if (rules_.any(Scope::output)) output_nat();
     if (rules_.any(Intercept::tproxy)) prerouting_mangle();
     if (rules_.spoof4 || rules_.spoof6) output_mangle();
+    if (rules_.queue != 0) first_packets();
     while (text_.ends_with("\n\n")) text_.pop_back();
     return text_ + "}\n";
   }
@@ -74,6 +75,7 @@ class NftText {
       line(fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label()));
       line(fmt::format("meta l4proto tcp meta mark set meta mark & {:#010x} | {:#010x} tproxy {} to {} accept",
                        ~mark_mask, mark_divert, family(each), each.target()));
+      line("drop");  // nobody listens: as with iptables, and not round us
     } else if (each.by_interface()) {
       line(fmt::format("meta l4proto tcp counter name {} redirect to :{}", each.label(), each.port));
     } else {  // redirect would go to the first address of the interface
@@ -83,7 +85,8 @@ class NftText {
   }
 
   // Which connections are of that kind.
-  void dispatch(const Diversion& each) {
+  void dispatch(const Diversion& each) { dispatch(each, "goto " + each.label()); }
+  void dispatch(const Diversion& each, const std::string& then) {
     const std::string_view direction = each.scope == Scope::output ? "oifname" : "iifname";
     std::string match;
     if (each.interfaces.empty()) {
@@ -98,7 +101,7 @@ class NftText {
     if (each.to_local != each.to_others) match += fmt::format(" fib daddr type {}local", each.to_local ? "" : "!= ");
     if (!each.protected_networks.empty())
       match += fmt::format(" {} daddr @{}", family(each), set_name("protected", each));
-    line(fmt::format("{} goto {}", match, each.label()));
+    line(match + " " + then);
   }
   template <class Wanted>
   void dispatch_all(Wanted wanted) {
@@ -109,11 +112,13 @@ class NftText {
   // Before the tables of iptables and others, which would take the connection for good.
   void prerouting_nat() {
     begin("prerouting_nat", "nat hook prerouting priority dstnat - 10");
+    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
     dispatch_all([](const Diversion& each) { return each.way == Intercept::redirect && each.scope != Scope::output; });
     end();
   }
   void output_nat() {
     begin("output_nat", "nat hook output priority -110");
+    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
     line(fmt::format("meta skuid {} return", rules_.proxy_uid));
     line(fmt::format("meta mark & {:#010x} == {:#010x} return", mark_mask, mark_own));
     dispatch_all([](const Diversion& each) { return each.scope == Scope::output; });
@@ -123,13 +128,49 @@ class NftText {
   // that listens on all addresses counts for none (wildcard 0): it would take what is forwarded to the same port.
   void prerouting_mangle() {
     begin("prerouting_mangle", "filter hook prerouting priority mangle");
+    if (rules_.queue != 0) {
+      for (const std::uint32_t mark : {mark_take, mark_pass})
+        line(fmt::format("{} ct mark set ct mark & {:#010x} | {:#010x}", marked(mark), ~mark_mask, mark));
+      line(marked(mark_reset) + " return");
+    }
     line(
         fmt::format("meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set meta mark & {:#010x} | "
                     "{:#010x} accept",
                     ~mark_mask, mark_divert));
+    if (rules_.queue != 0) line(fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take));
     dispatch_all([](const Diversion& each) { return each.way == Intercept::tproxy; });
     end();
   }
+  static std::string marked(std::uint32_t mark, std::string_view how = "==") {
+    return fmt::format("meta mark & {:#010x} {} {:#010x}", mark_mask, how, mark);
+  }
+  // The gate's: which first packets it decides about, and what is reset. What it takes alone is diverted (below).
+  void first_packets() {
+    const auto queue = [this](std::string_view chain, std::string_view hook, auto wanted) {
+      begin(chain, hook);
+      line(fmt::format("tcp flags & (fin | syn | rst | ack) != syn return"));
+      line(marked(0, "!=") + " return");
+      if (chain == "output_raw") line(fmt::format("meta skuid {} return", rules_.proxy_uid));
+      for (const Diversion& each : rules_.diversions)
+        if (wanted(each))
+          dispatch(each, fmt::format("queue{} to {}", rules_.open ? " flags bypass" : "", rules_.queue_of(each)));
+      end();
+    };
+    if (rules_.any(Scope::input) || rules_.any(Scope::forward))
+      queue("prerouting_raw", "filter hook prerouting priority raw",
+            [](const Diversion& each) { return each.scope != Scope::output; });
+    if (rules_.any(Scope::output))
+      queue("output_raw", "filter hook output priority raw",
+            [](const Diversion& each) { return each.scope == Scope::output; });
+    for (const Scope scope : {Scope::input, Scope::forward, Scope::output}) {
+      if (!rules_.any(scope)) continue;
+      begin(fmt::format("{}_reset", to_string(scope)),
+            fmt::format("filter hook {} priority filter - 10", to_string(scope)));
+      line(fmt::format("{} meta l4proto tcp reject with tcp reset", marked(mark_reset)));
+      end();
+    }
+  }
+
   // A server on this host answers a spoofed source: the answer would leave by the way to the client.
   void output_mangle() {
     begin("output_mangle", "route hook output priority mangle");
@@ -163,6 +204,8 @@ std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts)
   if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
   if (rules.any(Scope::output)) needed.insert("output");
   if (rules.spoof4 || rules.spoof6) needed.insert("ct");
+  if (rules.queue != 0) needed.insert({"ct", "queue"});
+  if (rules.bans) needed.insert("bans");  // of which there is no text for nft: they are ipsets
   std::vector<std::string> missing;
   std::ranges::set_difference(needed, facts.nft, std::back_inserter(missing));
   return missing;

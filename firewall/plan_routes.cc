@@ -77,17 +77,23 @@ void bridges(Draft& draft) {
 }
 
 void warn(Draft& draft) {
-  if (draft.rules.tproxy4)
-    for (const auto& [name, value] : draft.facts.sysctls)
-      if (name.ends_with(".src_valid_mark") && value != "0")
-        draft.plan.warnings.push_back(
-            fmt::format("{0} is {1}: IPv4 packets with our mark are dropped as martians; set it to 0 (sysctl -w {0}=0)",
-                        name, value));
+  if (!draft.rules.tproxy4) return;
+  for (const std::string& name : martian_sysctls(draft.facts))
+    draft.plan.warnings.push_back(
+        fmt::format("{0} is {1}: IPv4 packets with our mark are dropped as martians; set it to 0 (sysctl -w {0}=0)",
+                    name, draft.facts.sysctl(name)));
 }
 
 }  // namespace
 
 bool is_set_by_us(std::string_view sysctl) { return sysctl.starts_with(bridge_calls); }
+
+std::vector<std::string> martian_sysctls(const Facts& facts) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : facts.sysctls)
+    if (name.ends_with(".src_valid_mark") && value != "0") names.push_back(name);
+  return names;
+}
 
 void plan_routes(Draft& draft) {
   if (draft.rules.tproxy4) route_by_mark(draft, Version::v4);

@@ -116,6 +116,10 @@ Rules rules_of(const config::Config& config) {
   Rules rules;
   rules.proxy_uid = config.proxy_account.uid;
   rules.routing_table = config.firewall.routing_table;
+  rules.queue = config.firewall.gate.queue;
+  rules.open = config.firewall.gate.on_failure == config::OnFailure::open;
+  rules.bans = config.firewall.bans.on;
+  rules.never_banned = config.firewall.bans.never;
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const Listener& listener = config.listeners[i];
     if (listener.intercept == Intercept::none) continue;
@@ -146,6 +150,8 @@ Rules rules_of(const config::Config& config) {
   }
   return rules;
 }
+
+std::string banned_set(Version version) { return fmt::format("gatepost{}-banned", number_of(version)); }
 
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version) {
   std::vector<const Diversion*> out;

@@ -51,6 +51,14 @@ struct Rules {
   bool spoof4 = false, spoof6 = false;    // we connect with the addresses of clients
   std::uint32_t proxy_uid = 0;            // who connects to downstreams
   std::uint32_t routing_table = 0;
+  // What is decided on the first packet of a connection, before any rule diverts it: by the gate, if there is one, whose
+  // queues are numbered like the listeners from `queue` on; and by the list of banned clients.
+  std::uint32_t queue = 0;  // 0 = no gate
+  bool open = false;        // without the gate connections go by us
+  bool bans = false;
+  std::vector<config::Netmask> never_banned{};
+  bool on_first_packets() const { return queue != 0 || bans; }
+  std::uint32_t queue_of(const Diversion& each) const { return queue + each.number - 1; }
   bool any(config::Intercept way) const;
   bool any(config::Scope scope) const;
   bool any(Version version) const;
@@ -60,6 +68,9 @@ Rules rules_of(const config::Config& config);
 
 // The networks of one family, /0 as its two halves: sets of packet filters do not take it.
 std::vector<std::string> networks_of(const std::vector<config::Netmask>& all, Version version);
+
+// The set of banned clients, of ipset.
+std::string banned_set(Version version);
 
 // Listeners by name, once each.
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version);

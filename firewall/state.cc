@@ -10,14 +10,15 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 
 namespace firewall {
 namespace {
 
 constexpr std::array<std::string_view, 3> phases{"applying", "unconfirmed", "applied"};
 
-std::string file_of(const std::string& directory) { return directory + "/firewall.json"; }
+constexpr const char* file_name = "firewall.json";
+
+std::string file_of(const std::string& directory) { return fmt::format("{}/{}", directory, file_name); }
 
 std::string boot_id() {
   std::string id;
@@ -59,6 +60,21 @@ std::expected<std::optional<State>, std::string> parse(const std::string& text, 
   return state;
 }
 
+// What it says is run by root: nobody else may have written it, or may put another in its place.
+bool is_ours_alone(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return false;
+  return (status.st_uid == 0 || status.st_uid == ::geteuid()) && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+std::string content_of(int fd) {
+  std::string text;
+  std::array<char, 65536> piece{};
+  for (ssize_t n = 0; (n = ::read(fd, piece.data(), piece.size())) > 0;)
+    text.append(piece.data(), static_cast<std::size_t>(n));
+  return text;
+}
+
 std::unexpected<std::string> trouble(const std::string& what) {
   return std::unexpected(fmt::format("{}: {}", what, std::strerror(errno)));
 }
@@ -67,20 +83,23 @@ std::unexpected<std::string> trouble(const std::string& what) {
 
 std::expected<std::optional<State>, std::string> load_state(const std::string& directory) {
   const std::string name = file_of(directory);
-  std::ifstream file(name);
+  const Descriptor place(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor file(place ? ::openat(place.get(), file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1);
   if (!file) {
     if (errno == ENOENT) return std::nullopt;
     return trouble(name);
   }
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) return trouble(name);
-  return parse(text, name);
+  if (!is_ours_alone(place.get()) || !is_ours_alone(file.get()))
+    return std::unexpected(fmt::format("{}: others than root may write it, so it is not believed", name));
+  return parse(content_of(file.get()), name);
 }
 
 std::expected<StateFile, std::string> StateFile::lock(const std::string& directory) {
   if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return trouble(directory);
   Descriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock) return trouble(directory);
+  if (!is_ours_alone(lock.get()))
+    return std::unexpected(fmt::format("{}: others than root may write there; name another directory", directory));
   while (::flock(lock.get(), LOCK_EX) != 0)
     if (errno != EINTR) return trouble(directory);
   return StateFile(directory, std::move(lock));

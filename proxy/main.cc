@@ -34,6 +34,8 @@ int run(const admin::Arguments& arguments) {
       return admin::scan_command(arguments);
     case Command::firewall:
       return admin::firewall_command(arguments);
+    case Command::bans:
+      return admin::bans_command(arguments);
   }
   return EX_SOFTWARE;
 }

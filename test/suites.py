@@ -187,6 +187,8 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     cases, began = [], time.monotonic()
+    if options.full:
+        os.environ["GATEPOST_FULL"] = "1"
     for build in builds(options.full):
         phase = time.monotonic()
         if not compile_build(build):

@@ -21,24 +21,25 @@ std::unexpected<std::string> trouble(std::string_view what, int error) {
 }
 
 bool become(std::uint32_t uid, std::uint32_t gid) {
-  return ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && ::setgroups(0, nullptr) == 0 &&
-         ::setresgid(gid, gid, gid) == 0 && ::setresuid(uid, uid, uid) == 0 && ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0;
+  return ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && ::setgroups(0, nullptr) == 0 && ::setresgid(gid, gid, gid) == 0 &&
+         ::setresuid(uid, uid, uid) == 0 && ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0;
 }
 
 bool set_capabilities() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
-  sets[CAP_TO_INDEX(CAP_NET_ADMIN)].effective = sets[CAP_TO_INDEX(CAP_NET_ADMIN)].permitted = CAP_TO_MASK(CAP_NET_ADMIN);
+  sets[CAP_TO_INDEX(CAP_NET_ADMIN)].effective = sets[CAP_TO_INDEX(CAP_NET_ADMIN)].permitted =
+      CAP_TO_MASK(CAP_NET_ADMIN);
   return ::syscall(SYS_capset, &header, sets) == 0;
 }
 
 constexpr int allowed[] = {
-    SCMP_SYS(recvmmsg),      SCMP_SYS(recvfrom),     SCMP_SYS(recvmsg),       SCMP_SYS(sendto),
-    SCMP_SYS(sendmsg),       SCMP_SYS(read),         SCMP_SYS(write),         SCMP_SYS(close),
-    SCMP_SYS(poll),          SCMP_SYS(ppoll),        SCMP_SYS(clock_gettime), SCMP_SYS(brk),
-    SCMP_SYS(munmap),        SCMP_SYS(mremap),       SCMP_SYS(madvise),       SCMP_SYS(futex),
+    SCMP_SYS(recvmmsg),       SCMP_SYS(recvfrom),     SCMP_SYS(recvmsg),         SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),        SCMP_SYS(read),         SCMP_SYS(write),           SCMP_SYS(close),
+    SCMP_SYS(poll),           SCMP_SYS(ppoll),        SCMP_SYS(clock_gettime),   SCMP_SYS(brk),
+    SCMP_SYS(munmap),         SCMP_SYS(mremap),       SCMP_SYS(madvise),         SCMP_SYS(futex),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(sigaltstack),
-    SCMP_SYS(getpid),        SCMP_SYS(gettid),       SCMP_SYS(tgkill),        SCMP_SYS(exit),
+    SCMP_SYS(getpid),         SCMP_SYS(gettid),       SCMP_SYS(tgkill),          SCMP_SYS(exit),
     SCMP_SYS(exit_group)};
 
 }  // namespace
@@ -64,9 +65,10 @@ std::expected<void, std::string> filter_system_calls() {
     if (const int error = ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, each, 0); error != 0)
       return trouble("seccomp", -error);
   // Memory that is neither of a file nor executable.
-  if (const int error = ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
-                                           SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-                                           SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
+  const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
+  const scmp_arg_cmp anonymous{3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS};
+  if (const int error =
+          ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, not_executable, anonymous);
       error != 0)
     return trouble("seccomp", -error);
   if (const int error = ::seccomp_load(filter.get()); error != 0) return trouble("seccomp", -error);

@@ -14,7 +14,9 @@ using Result = std::expected<Value, Fault>;
 constexpr std::size_t least_tcp = 20, least_ipv4 = 20, ipv6_header = 40, fragment_header = 8;
 constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, ack = 0x10;
 
-std::uint16_t u16(Octets octets, std::size_t at) { return static_cast<std::uint16_t>(octets[at] << 8 | octets[at + 1]); }
+std::uint16_t u16(Octets octets, std::size_t at) {
+  return static_cast<std::uint16_t>(octets[at] << 8 | octets[at + 1]);
+}
 
 // Adds the ports; the addresses are there.
 Result<Syn> with_tcp(Syn found, Octets segment) {

@@ -21,18 +21,18 @@ struct Syn {
 
 // Why octets are no SYN that a client may send.
 enum class Fault {
-  truncated,  // shorter than its headers say, or than was copied for us
-  not_ip,     // neither version 4 nor 6
-  bad_header, // a length that cannot be
-  fragment,   // not the first one
-  too_deep,   // more extension headers than anybody needs
+  truncated,   // shorter than its headers say, or than was copied for us
+  not_ip,      // neither version 4 nor 6
+  bad_header,  // a length that cannot be
+  fragment,    // not the first one
+  too_deep,    // more extension headers than anybody needs
   not_tcp,
-  not_syn,    // TCP without SYN, or with ACK, RST or FIN
+  not_syn,  // TCP without SYN, or with ACK, RST or FIN
 };
 std::string_view to_string(Fault fault);
 
-inline constexpr std::size_t copied = 512;        // octets of a packet that the kernel is asked for
-inline constexpr unsigned most_extensions = 16;   // headers between IPv6 and TCP
+inline constexpr std::size_t copied = 512;       // octets of a packet that the kernel is asked for
+inline constexpr unsigned most_extensions = 16;  // headers between IPv6 and TCP
 
 std::expected<Syn, Fault> parse_syn(std::span<const std::uint8_t> packet);
 

@@ -65,8 +65,8 @@ struct PacketQueues::State {
   std::vector<Verdict> verdicts;
   std::vector<char> out;
   QueueCounts counts;
-  std::uint32_t expected = 0;            // sequence number of the acknowledgement that configure() waits for
-  std::optional<int> acknowledged;       // errno, or 0
+  std::uint32_t expected = 0;       // sequence number of the acknowledgement that configure() waits for
+  std::optional<int> acknowledged;  // errno, or 0
 };
 
 std::optional<std::string> PacketQueues::State::open() {
@@ -101,7 +101,8 @@ std::optional<std::string> PacketQueues::State::configure(std::uint16_t queue, s
     send(message, message->nlmsg_len);
     while (!acknowledged) {
       pollfd ready{socket.get(), POLLIN, 0};
-      if (::poll(&ready, 1, configuration_patience_ms) == 0) return fmt::format("queue {}: the kernel is silent", queue);
+      if (::poll(&ready, 1, configuration_patience_ms) == 0)
+        return fmt::format("queue {}: the kernel is silent", queue);
       read_some();
     }
     if (*acknowledged == EBUSY) return fmt::format("queue {}: another program has it", queue);

@@ -24,7 +24,8 @@ void ConnectionRates::Entry::move_to(std::uint32_t now) {
 
 ConnectionRates::Entry& ConnectionRates::entry_of(std::uint32_t listener, const Address& network,
                                                   std::uint32_t minute) {
-  std::array<Entry, ways>& set = entries_[XXH3_64bits_withSeed(network.data(), network.size(), seed_ + listener) % sets];
+  std::array<Entry, ways>& set =
+      entries_[XXH3_64bits_withSeed(network.data(), network.size(), seed_ + listener) % sets];
   for (Entry& each : set) {
     each.move_to(minute);
     if (each.listener == listener && each.network == network) return each;

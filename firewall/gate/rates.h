@@ -19,7 +19,8 @@ class ConnectionRates {
   explicit ConnectionRates(std::uint64_t seed);
 
   // Counts one more of that network (an address whose last bits are zero) at that listener; the result: how many came
-  // in the minute before `now`, this one among them. Those of the minute of the clock before are taken as spread evenly.
+  // in the minute before `now`, this one among them. Those of the minute of the clock before are taken as spread
+  // evenly.
   std::uint32_t count(std::uint32_t listener, const Address& network, Clock::time_point now);
 
   static constexpr std::size_t sets = 8192, ways = 8;  // 2 MiB

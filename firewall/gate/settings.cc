@@ -112,7 +112,8 @@ std::expected<Settings, std::string> settings_from_json(std::string_view text) {
   std::set<std::uint16_t> queues;
   for (const Node& each : firewall::items_at(*node, "listeners")) {
     const Listener& listener = settings.listeners.emplace_back(reader.listener(each));
-    if (!queues.insert(listener.queue).second) reader.fail(fmt::format("two listeners have the queue {}", listener.queue));
+    if (!queues.insert(listener.queue).second)
+      reader.fail(fmt::format("two listeners have the queue {}", listener.queue));
   }
   if (settings.listeners.empty()) reader.fail("there are no listeners");
   if (!reader.error.empty()) return std::unexpected(reader.error);

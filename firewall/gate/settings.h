@@ -17,7 +17,7 @@ struct Listener {
   std::uint16_t queue = 0;
   std::uint32_t connections = 0;  // per client network and minute; more are reset; 0 = any number
   std::uint32_t prefix_v4 = 32, prefix_v6 = 64;
-  std::vector<config::Netmask> skip_sources, skip_destinations;
+  std::vector<config::Netmask> skip_sources{}, skip_destinations{};
   bool operator==(const Listener&) const = default;
 };
 
@@ -25,9 +25,9 @@ struct Settings {
   // What the kernel does with a connection when there is no answer from us (a full queue), and we with one while the
   // proxy is not ready: let it by (true) or not.
   bool open = false;
-  std::uint32_t length = 0;      // packets that may wait in one queue
+  std::uint32_t length = 0;        // packets that may wait in one queue
   std::uint32_t uid = 0, gid = 0;  // to become, with CAP_NET_ADMIN alone; 0 = stay who we are
-  std::vector<Listener> listeners;
+  std::vector<Listener> listeners{};
   bool operator==(const Settings&) const = default;
 };
 

@@ -11,12 +11,13 @@
 
 #include "config/duration.h"
 #include "config/nearest.h"
+#include "firewall/bans.h"
 #include "proxy/admin/escape.h"
 
 namespace admin {
 namespace {
 
-constexpr std::array<std::string_view, 5> commands{"serve", "check", "config", "scan", "firewall"};
+constexpr std::array<std::string_view, 6> commands{"serve", "check", "config", "scan", "firewall", "bans"};
 constexpr std::array<std::string_view, 6> firewall_actions{"plan", "apply", "confirm", "verify", "status", "remove"};
 
 constexpr const char* description =
@@ -170,6 +171,34 @@ void add_firewall(Options& options) {
   firewall->callback([&to] { to.command = Arguments::Command::firewall; });
 }
 
+void add_bans(Options& options) {
+  Arguments& to = options.arguments;
+  CLI::App* bans = options.app.add_subcommand("bans", "clients that get no connection: list, add, remove");
+  bans->footer(
+      "The lists are the kernel's and need no gatepost that runs; firewall.bans.on makes the rules look at them.\n"
+      "Exit status: 0 all is well; 64 wrong command line; 69 no such list, or never to be banned; 77 not root.");
+  bans->require_subcommand(1);
+  bans->add_subcommand("list", "who is banned, and for how long")->callback([&to] { to.bans = Arguments::Bans::list; });
+  CLI::App* add = bans->add_subcommand("add", "new connections of a client are reset, from now on");
+  add->add_option_function<std::string>(
+         "--for",
+         [&to](const std::string& text) {
+           const auto duration = config::parse_duration(text);
+           if (!duration || *duration < std::chrono::seconds(1) || *duration > firewall::longest_ban)
+             throw CLI::ValidationError("--for", "expects a time from 1s to 596h, such as 1h");
+           to.ban_for = std::chrono::ceil<std::chrono::seconds>(*duration);
+         },
+         "how long; without it until it is removed")
+      ->type_name("TIME");
+  add->callback([&to] { to.bans = Arguments::Bans::add; });
+  CLI::App* remove = bans->add_subcommand("remove", "the client may connect again");
+  remove->callback([&to] { to.bans = Arguments::Bans::remove; });
+  for (CLI::App* each : {add, remove})
+    each->add_option("NETWORK", to.network, "an address, or a network such as 192.0.2.0/24")->required();
+  for (CLI::App* each : bans->get_subcommands({})) each->add_flag("--json", to.json, "one JSON object");
+  bans->callback([&to] { to.command = Arguments::Command::bans; });
+}
+
 int wrong(const std::string& sentence) {
   fmt::print(stderr, "gatepost: {}\nTry gatepost --help.\n", sentence);
   return EX_USAGE;
@@ -190,7 +219,7 @@ std::string one_line(const std::string& text) {
 }  // namespace
 
 std::expected<Arguments, int> parse_arguments(int count, char** words) {
-  if (count < 2) return std::unexpected(wrong("no command given: serve, check, config, scan or firewall"));
+  if (count < 2) return std::unexpected(wrong("no command given: serve, check, config, scan, firewall or bans"));
   const std::string_view first = words[1], second = count > 2 ? words[2] : "-";
   if (is_mistaken(first, commands))
     return std::unexpected(wrong(fmt::format("there is no command \"{}\"{}", one_line(std::string(first)),
@@ -207,6 +236,7 @@ std::expected<Arguments, int> parse_arguments(int count, char** words) {
   add_config(options);
   add_scan(options);
   add_firewall(options);
+  add_bans(options);
   try {
     options.app.parse(count, words);
   } catch (const CLI::ParseError& error) {

@@ -9,12 +9,12 @@
 namespace admin {
 
 struct Arguments {
-  enum class Command { serve, check, config, scan, firewall } command = Command::serve;
+  enum class Command { serve, check, config, scan, firewall, bans } command = Command::serve;
   std::string config;                   // -c; empty = none given
   std::string state;                    // serve and firewall --state; empty = the default place
   int ready_fd = -1;                    // serve --ready-fd
   std::string topic;                    // config: show, schema or manual
-  bool json = false;                    // check, scan, firewall
+  bool json = false;                    // check, scan, firewall, bans
   bool probe = false;                   // check
   std::vector<std::string> files;       // scan; "-" is standard input
   std::vector<std::string> signatures;  // scan
@@ -23,6 +23,9 @@ struct Arguments {
   bool show_facts = false;                // firewall plan
   bool show_remove = false;               // firewall plan
   std::chrono::seconds confirm_within{};  // firewall apply; 0 = for good
+  enum class Bans { list, add, remove } bans = Bans::list;
+  std::string network;              // bans add and remove
+  std::chrono::seconds ban_for{};   // bans add; 0 = until removed
   std::string spoof_from, spoof_to;       // firewall verify; empty = not asked for
 };
 

@@ -57,16 +57,6 @@ int status_of(Failure::Kind kind) {
   return EX_OSERR;
 }
 
-int failed(const Failure& failure, bool json) {
-  if (json) {
-    const Node node = Node::object().add("ok", Node::of(false)).add("errors", firewall::texts(failure.sentences));
-    if (!print(config::format(node))) return EX_IOERR;
-  } else {
-    for (const std::string& sentence : failure.sentences) complain(sentence);
-  }
-  return status_of(failure.kind);
-}
-
 void warn(const firewall::Plan& plan, bool json) {
   if (json) return;
   for (const std::string& sentence : plan.warnings) complain("warning: " + sentence);
@@ -105,7 +95,7 @@ int plan_command(const Arguments& arguments) {
   const auto config = firewall_config(arguments);
   if (!config) return EX_CONFIG;
   const auto plan = planned(arguments, *config);
-  if (!plan) return failed(plan.error(), arguments.json);
+  if (!plan) return firewall_failed(plan.error(), arguments.json);
   warn(*plan, arguments.json);
   if (arguments.json) {
     Node node = Node::object().add("ok", Node::of(true)).add("plan", node_of(*plan));
@@ -135,7 +125,7 @@ int wait_for_confirmation(const Arguments& arguments) {
   const bool pressed =
       ::poll(&key, 1, static_cast<int>(seconds) * 1000) == 1 && ::read(STDIN_FILENO, &read_char, 1) == 1;
   const auto kept = pressed ? firewall::confirm(directory) : std::expected<bool, Failure>(false);
-  if (!kept) return failed(kept.error(), false);
+  if (!kept) return firewall_failed(kept.error(), false);
   fmt::print(stderr, "{}\n", *kept ? "They are kept." : "\nNot confirmed: they are taken back.");
   return *kept ? EX_OK : EX_TEMPFAIL;
 }
@@ -145,7 +135,7 @@ int apply_command(const Arguments& arguments) {
   if (!config) return EX_CONFIG;
   Shown shown{arguments.json};
   const auto plan = firewall::apply(*config, {firewall_directory(arguments), arguments.confirm_within, shown.watch()});
-  if (!plan) return failed(plan.error(), arguments.json);
+  if (!plan) return firewall_failed(plan.error(), arguments.json);
   warn(*plan, arguments.json);
   const std::string text = arguments.json
                                ? config::format(Node::object()
@@ -161,7 +151,7 @@ int apply_command(const Arguments& arguments) {
 // The end of confirm and remove: a yes, a no, or a failure.
 int told(const std::expected<bool, Failure>& done, const Arguments& arguments, const char* yes, const char* no,
          int status) {
-  if (!done) return failed(done.error(), arguments.json);
+  if (!done) return firewall_failed(done.error(), arguments.json);
   const std::string text = arguments.json ? config::format(Node::object().add("ok", Node::of(*done)))
                                           : fmt::format("{}\n", *done ? yes : no);
   return !print(text) ? EX_IOERR : *done ? EX_OK : status;
@@ -221,7 +211,7 @@ int status_command(const Arguments& arguments) {
   }
   const firewall::Counters counters = firewall::read_counters((*state)->plan);
   const bool intact =
-      std::ranges::all_of((*state)->plan.diversions, [&](const auto& each) { return counters.contains(each.label()); });
+      (*state)->phase != firewall::State::Phase::applying && firewall::missing_parts((*state)->plan).empty();
   std::string text;
   if (arguments.json) {
     text = json_of(**state, counters, intact);
@@ -231,7 +221,7 @@ int status_command(const Arguments& arguments) {
                        : (*state)->phase == firewall::State::Phase::applying  ? ", not complete"
                                                                               : "") +
            table_of(**state, counters);
-    if (!intact) complain("somebody else has removed rules; \"gatepost firewall apply\" puts them back");
+    if (!intact) complain("parts of it are missing; \"gatepost firewall apply\" puts them back");
   }
   return !print(text) ? EX_IOERR : intact ? EX_OK : EX_UNAVAILABLE;
 }
@@ -250,6 +240,16 @@ std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments
   for (const config::Error& error : loaded.error()) fmt::print(stderr, "{}\n", config::to_text(error));
   complain(fmt::format("{} cannot be used", arguments.config));
   return nullptr;
+}
+
+int firewall_failed(const Failure& failure, bool json) {
+  if (json) {
+    const Node node = Node::object().add("ok", Node::of(false)).add("errors", firewall::texts(failure.sentences));
+    if (!print(config::format(node))) return EX_IOERR;
+  } else {
+    for (const std::string& sentence : failure.sentences) complain(sentence);
+  }
+  return status_of(failure.kind);
 }
 
 int firewall_command(const Arguments& arguments) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "firewall/apply.h"
 #include "proxy/admin/arguments.h"
 
 namespace admin {
@@ -12,6 +13,9 @@ namespace admin {
 std::string firewall_directory(const Arguments& arguments);  // --state
 // Null after all errors were written to standard error.
 std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments);
+
+// Says it, and returns the exit status.
+int firewall_failed(const firewall::Failure& failure, bool json);
 
 int verify_command(const Arguments& arguments);  // command_verify.cc
 

@@ -17,6 +17,7 @@ int check_command(const Arguments& arguments);
 int config_command(const Arguments& arguments);
 int scan_command(const Arguments& arguments);
 int firewall_command(const Arguments& arguments);
+int bans_command(const Arguments& arguments);
 
 // Nothing after all errors were written to standard error.
 std::optional<config::Loaded> load_or_complain(const std::string& path);

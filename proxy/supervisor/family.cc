@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "firewall/gate/settings.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/privileges.h"
@@ -23,7 +24,7 @@ using scanner::OwnedFd;
 using Kind = Message::Kind;
 
 constexpr unsigned slots_per_loop = 4096;  // ends of data in flight; pages are touched only as far as they are used
-constexpr std::chrono::seconds to_end{3};  // for a scanner that nobody needs any more
+constexpr std::chrono::seconds to_end{3};  // for a program that nobody needs any more
 
 // In the child. The sentence goes to standard error: the child has no log yet.
 bool enter(const config::Account& account, pid_t parent, const char* name) {
@@ -49,9 +50,11 @@ void Family::act_due(Clock::time_point now) {
   if (!others_end_ && keeper_.due(now)) start_keeper();
   if (!proxy_ends_ && proxy_.due(now)) start_proxy();
   if (scanner_wanted() && scanner_.due(now)) start_scanner();
+  if (gate_wanted() && gate_.due(now)) start_gate();
   connect(keeper_, to_keeper_, now);
   connect(scanner_, to_scanner_, now);
   scanner_.kill_overdue(now);
+  gate_.kill_overdue(now);
 }
 
 std::optional<Clock::time_point> Family::next_due() const {
@@ -62,9 +65,11 @@ std::optional<Clock::time_point> Family::next_due() const {
   if (!others_end_ && !keeper_.running()) consider(keeper_.start_at());
   if (!proxy_ends_ && !proxy_.running()) consider(proxy_.start_at());
   if (scanner_wanted() && !scanner_.running()) consider(scanner_.start_at());
+  if (gate_wanted() && !gate_.running()) consider(gate_.start_at());
   if (proxy_.running() && keeper_.running()) consider(to_keeper_.due);
   if (proxy_.running() && scanner_.running()) consider(to_scanner_.due);
   consider(scanner_.kill_at());
+  consider(gate_.kill_at());
   return next;
 }
 
@@ -123,8 +128,30 @@ void Family::start_scanner() {
     return say(Level::error, fmt::format("{}; mail is deferred; next try in {} ms", program.error(), pause.count()));
   }
   scanner_.adopt(program->pid, std::move(program->control));
-  scanner_words_ = std::move(program->said);
+  scanner_words_.fd = std::move(program->said);
   to_scanner_.due = scanner_.started();
+}
+
+void Family::start_gate() {
+  gate::Settings settings = gate::settings_of(*config_);
+  if (::geteuid() == 0) {
+    settings.uid = config_->proxy_account.uid;
+    settings.gid = config_->proxy_account.gid;
+  }
+  auto program =
+      start_program({"the gate", "gatepost-gate", "GATEPOST_GATE", "../firewall/gate"}, to_json(settings), 0);
+  if (!program) {
+    gate_failed_ = true;
+    const auto pause = gate_.buried(Clock::now());
+    return say(Level::error, fmt::format("{}; next try in {} ms", program.error(), pause.count()));
+  }
+  gate_.adopt(program->pid, std::move(program->control));
+  gate_words_.fd = std::move(program->said);
+  tell_gate();
+}
+
+void Family::tell_gate() {
+  if (gate_.running()) gate_.send(proxy_.ready && !proxy_ends_ ? "ready" : "unready", {});
 }
 
 // A fresh pair per loop: all of them or none, so that nobody waits for the rest.
@@ -151,11 +178,11 @@ void Family::connect(Child& child, Link& link, Clock::time_point now) {
   link.backoff = {};
 }
 
-// It ends when nothing is being scanned; it has no reason to need long.
-void Family::release_scanner() {
-  if (!scanner_.running()) return;
-  scanner_.expect_end(Clock::now() + to_end);
-  scanner_.signal(SIGTERM);
+// The scanner ends when nothing is being scanned, the gate at once; neither has a reason to need long.
+void Family::release(Child& child) {
+  if (!child.running()) return;
+  child.expect_end(Clock::now() + to_end);
+  child.signal(SIGTERM);
 }
 
 void Family::reap() {
@@ -167,7 +194,7 @@ void Family::reap() {
     End end;
     end.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    for (Child* child : {&proxy_, &keeper_, &scanner_})
+    for (Child* child : {&proxy_, &keeper_, &scanner_, &gate_})
       if (child->pid() == pid) bury(*child, end);
   }
 }
@@ -177,20 +204,23 @@ void Family::bury(Child& child, const End& end) {
   const bool ending = &child == &proxy_ ? proxy_ends_ : others_end_;
   const bool expected = ending || child.end_expected();
   // A scanner that ends has nobody left who waits for it; our SIGTERM may even come before it can take one.
-  if (ending && &child != &scanner_ && (end.signal != 0 || end.status != 0)) ended_well_ = false;
-  if (!ever_ready_ && end.status == EX_CONFIG && &child != &scanner_) hopeless_ = true;
+  const bool is_program = &child == &scanner_ || &child == &gate_;
+  if (ending && !is_program && (end.signal != 0 || end.status != 0)) ended_well_ = false;
+  if (!ever_ready_ && end.status == EX_CONFIG && !is_program) hopeless_ = true;
   const pid_t pid = child.pid();
-  if (&child == &scanner_) {
-    copy_scanner_words(true);
-    greeted_loops_.clear();
-    scanner_failed_ = scanner_failed_ || !expected;
+  if (is_program) {
+    copy(&child == &scanner_ ? scanner_words_ : gate_words_, true);
+    bool& failed = &child == &scanner_ ? scanner_failed_ : gate_failed_;
+    failed = failed || !expected;
   }
-  if (&child != &scanner_) keeping_loops_.clear();
+  if (&child == &scanner_) greeted_loops_.clear();
+  if (!is_program) keeping_loops_.clear();
   const auto pause = child.buried(Clock::now());
   if (!expected || (end.signal != 0 && end.signal != SIGTERM))
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
   if (&child != &proxy_) return;
+  tell_gate();
   greeted_loops_.clear();
   tell_unknown();
 }
@@ -212,17 +242,19 @@ void Family::end_proxy(Kind kind) {
   listening_.files.clear();
   listening_.sockets.clear();
   proxy_.tell({kind, 0, {}});
+  tell_gate();
 }
 
 void Family::end_others() {
   if (others_end_) return;
   others_end_ = true;
   keeper_.tell({Kind::drain, 0, {}});
-  release_scanner();
+  release(scanner_);
+  release(gate_);
 }
 
 void Family::kill_all() {
-  for (const Child* child : {&proxy_, &keeper_, &scanner_}) child->signal(SIGKILL);
+  for (const Child* child : {&proxy_, &keeper_, &scanner_, &gate_}) child->signal(SIGKILL);
 }
 
 void Family::use_tls_files(OwnedFd files) {

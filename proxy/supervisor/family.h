@@ -1,4 +1,4 @@
-// The three children and the sockets between them: who is started when, and who gets a new socket when another one was
+// The children and the sockets between them: who is started when, and who gets a new socket when another one was
 // replaced. The supervisor's loop decides about signals and the end.
 //
 //   keeper dies   a new one is forked; proxy and keeper get a new socket per loop
@@ -6,6 +6,8 @@
 //   proxy dies    the window says what was in flight; a new one is forked with the same listening sockets, and gets a
 //                 new socket per loop to the keeper and the scanner, which live on: answers to the dead proxy's jobs go
 //                 to sockets that are closed
+//   gate dies     a new one is started; meanwhile the kernel does with new connections what firewall.gate.on_failure
+//   says
 //
 // A child that the proxy calls silent is killed, and so replaced. Whatever the system refuses (descriptors, processes)
 // is tried again after a growing pause.
@@ -60,7 +62,7 @@ class Family {
   bool proxy_running() const { return proxy_.running(); }
   // When the proxy is gone: the others are told, and not started again.
   void end_others();
-  bool anyone_running() const { return proxy_.running() || keeper_.running() || scanner_.running(); }
+  bool anyone_running() const { return proxy_.running() || keeper_.running() || scanner_.running() || gate_.running(); }
   void kill_all();
   bool ended_well() const { return ended_well_; }
 
@@ -80,15 +82,25 @@ class Family {
   void start_keeper();
   void start_scanner();
   bool scanner_wanted() const { return !config_->scanners.empty() && !others_end_; }
+  void start_gate();
+  bool gate_wanted() const { return config_->firewall.gate.queue != 0 && !others_end_; }
+  // Whether there is somebody who takes what it would take.
+  void tell_gate();
   void connect(Child& child, Link& link, Clock::time_point now);
-  void release_scanner();
+  void release(Child& child);
   void bury(Child& child, const End& end);
   void tell_unknown();
   void hear(Child& child);
   void obey(Child& child, const Message& message);
   void replace(Child& child, const Link& link);
   void send_transparent_sockets(const Message& wanted);
-  void copy_scanner_words(bool to_the_end);
+  // What a program writes to standard error, and the line that it has begun.
+  struct Words {
+    const char* name;
+    scanner::OwnedFd fd{};
+    std::string line{};
+  };
+  void copy(Words& words, bool to_the_end);
   void say(admin::Level level, const std::string& sentence) { log_.say(0, level, sentence); }
 
   std::shared_ptr<const config::Config> config_;
@@ -100,13 +112,12 @@ class Family {
   scanner::OwnedFd tls_files_;
   std::string scanner_directory_;
   Window window_;
-  Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"};
+  Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"}, gate_{"gate"};
   Link to_keeper_{.kind = Message::Kind::keeper_socket}, to_scanner_{.kind = Message::Kind::scanner_socket};
   std::set<unsigned> keeping_loops_;  // of the proxy, that have their socket to the keeper that runs now
   std::set<unsigned> greeted_loops_;  // of the proxy, by the scanner that runs now
-  scanner::OwnedFd scanner_words_;    // its standard error
-  std::string scanner_line_;          // begun there
-  bool scanner_failed_ = false;
+  Words scanner_words_{"scanner"}, gate_words_{"gate"};
+  bool scanner_failed_ = false, gate_failed_ = false;
   bool transparent_failed_ = false;  // and the log has heard of it
   bool ever_ready_ = false, hopeless_ = false;
   bool proxy_ends_ = false, others_end_ = false, ended_well_ = true;

@@ -25,18 +25,20 @@ constexpr std::size_t max_line = 4096;
 }  // namespace
 
 void Family::add_polls(std::vector<pollfd>& polls) const {
-  for (const Child* child : {&proxy_, &keeper_, &scanner_})
+  for (const Child* child : {&proxy_, &keeper_, &scanner_, &gate_})
     if (child->control() >= 0)
       polls.push_back({child->control(), static_cast<short>(child->has_unsent() ? POLLIN | POLLOUT : POLLIN), 0});
-  if (scanner_words_) polls.push_back({scanner_words_.get(), POLLIN, 0});
+  for (const Words* words : {&scanner_words_, &gate_words_})
+    if (words->fd) polls.push_back({words->fd.get(), POLLIN, 0});
 }
 
 void Family::serve_sockets() {
-  for (Child* child : {&proxy_, &keeper_, &scanner_}) {
+  for (Child* child : {&proxy_, &keeper_, &scanner_, &gate_}) {
     child->flush();
     hear(*child);
   }
-  copy_scanner_words(false);
+  copy(scanner_words_, false);
+  copy(gate_words_, false);
 }
 
 void Family::hear(Child& child) {
@@ -48,12 +50,16 @@ void Family::hear(Child& child) {
     if (status == PacketStatus::closed || status == PacketStatus::failed)
       return child.close_control();  // its death comes by SIGCHLD
     if (status != PacketStatus::ok) continue;
-    if (const auto message = decode(packet)) obey(child, *message);
+    if (&child == &gate_) gate_.ready = gate_.ready || packet == "ready";
+    else if (const auto message = decode(packet)) obey(child, *message);
   }
 }
 
 void Family::obey(Child& child, const Message& message) {
-  if (message.kind == Kind::ready && message.text.empty()) child.ready = true;
+  if (message.kind == Kind::ready && message.text.empty()) {
+    child.ready = true;
+    if (&child == &proxy_) tell_gate();
+  }
   if (message.kind == Kind::ready && message.text == "scanner") greeted_loops_.insert(message.index);
   if (message.kind == Kind::ready && message.text == "keeper") keeping_loops_.insert(message.index);
   if (ready()) ever_ready_ = true;
@@ -92,28 +98,30 @@ void Family::replace(Child& child, const Link& link) {
 
 bool Family::ready() const {
   const bool keeps = keeper_.ready && keeping_loops_.size() == loops_;
-  return proxy_.ready && keeps && (config_->scanners.empty() || scanner_ready() || scanner_failed_);
+  return proxy_.ready && keeps && (config_->scanners.empty() || scanner_ready() || scanner_failed_) &&
+         (!gate_wanted() || gate_.ready || gate_failed_);
 }
 
-// Its standard error, line by line, into our log.
-void Family::copy_scanner_words(bool to_the_end) {
+// Line by line, into our log.
+void Family::copy(Words& words, bool to_the_end) {
   char space[4096];
-  while (scanner_words_) {
-    const ssize_t n = ::read(scanner_words_.get(), space, sizeof space);
+  while (words.fd) {
+    const ssize_t n = ::read(words.fd.get(), space, sizeof space);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      // Its workers may hold the other end a little longer than it lives.
-      if (n == 0 || errno != EAGAIN || to_the_end) scanner_words_.reset();
+      // The scanner's workers may hold the other end a little longer than it lives.
+      if (n == 0 || errno != EAGAIN || to_the_end) words.fd.reset();
       break;
     }
-    scanner_line_.append(space, static_cast<std::size_t>(n));
-    for (std::size_t end; (end = scanner_line_.find('\n')) != std::string::npos || scanner_line_.size() > max_line;) {
-      end = std::min(end, scanner_line_.size());
-      say(Level::info, "scanner: " + scanner_line_.substr(0, end));
-      scanner_line_.erase(0, end + 1);
+    words.line.append(space, static_cast<std::size_t>(n));
+    for (std::size_t end; (end = words.line.find('\n')) != std::string::npos || words.line.size() > max_line;) {
+      end = std::min(end, words.line.size());
+      say(Level::info, fmt::format("{}: {}", words.name, words.line.substr(0, end)));
+      words.line.erase(0, end + 1);
     }
   }
-  if (!scanner_words_ && !scanner_line_.empty()) say(Level::info, "scanner: " + std::exchange(scanner_line_, {}));
+  if (!words.fd && !words.line.empty())
+    say(Level::info, fmt::format("{}: {}", words.name, std::exchange(words.line, {})));
 }
 
 }  // namespace supervisor

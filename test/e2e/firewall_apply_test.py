@@ -1,130 +1,200 @@
 #!/usr/bin/env python3
-"""gatepost firewall apply, confirm and remove: nothing is left behind, whatever happens on the way. What stands in the way
-is a program in the place of nft, iptables, ip and so on, seen by the command under test alone."""
-import contextlib
+"""gatepost firewall apply and remove: whatever happens on the way, nothing is left behind."""
 import json
 import os
-import shutil
 import signal
 import subprocess
-import time
+import threading
 import unittest
 
-from common import Place, wait_until
-from firewall_world import NEAR, World, Rules, StandIn, available, reach, snapshot
-from peers import PATIENCE
-
-BACKENDS = ("nft", "iptables")
-TOOLS = ("nft", "iptables", "ip6tables", "iptables-restore", "ip6tables-restore", "ipset", "ip", "sysctl")
-
-# What an administrator has, in the same tables and next to them.
-FOREIGN = """table inet site {
-    set friends {
-        type ipv4_addr
-        elements = { 198.51.100.1 }
-    }
-    chain pre {
-        type nat hook prerouting priority dstnat + 5; policy accept
-        ip saddr @friends tcp dport 8080 redirect to :80
-    }
-}
-"""
-
-# In the place of each tool: writes down what it is told; at the step that is named it does as the test wants.
-WRAPPER = """#!/bin/bash
-name=${0##*/}
-input=
-[[ $name$* == *restore* || "$*" == "-f -" ]] && { input=$(cat; echo x); input=${input%x}; }
-line="$name $*"
-printf '%s\\n%s' "$line" "$input" >>"@PLACE@/ran"
-if [[ -e "@PLACE@/at" && $line == "$(cat "@PLACE@/at")" ]] && { [[ -z $input ]] || grep -qi gatepost <<<"$input"; }; then
-  rm "@PLACE@/at"
-  case $(cat "@PLACE@/then") in
-    fail) echo "told to fail" >&2; exit 1 ;;
-    hang) echo hanging >"@PLACE@/fifo"; sleep 600 ;;
-  esac
-fi
-if [[ $name == *tables* ]]; then exec "@PLACE@/xtables-nft-multi" "$name" "$@" < <(printf %s "$input"); fi
-if [[ -n $input ]]; then exec "@PLACE@/$name" "$@" < <(printf %s "$input"); fi
-exec "@PLACE@/$name" "$@"
-"""
+from common import PROGRAM, only_when_full
+from firewall_case import BACKENDS, EVERYTHING, FAILED, NOT_APPLIED, NOT_PLANNED, Firewall
+from firewall_tools import Tools
+from firewall_world import snapshot
 
 
-def listeners(backend, *more):
-    """Of both ways, both families and all scopes, with lists: every kind of step."""
-    proxied = {"ports": [25, 465], "skip_sources": ["198.51.100.0/24", "2001:db8:7::/48"]}
-    return [{"intercept": "redirect", "address": "0.0.0.0:2525", **proxied},
-            {"intercept": "redirect", "address": "[::]:2525", "direction": "outgoing", "scopes": ["input", "forward", "output"],
-             **proxied},
-            {"intercept": "tproxy", "address": "127.0.0.1:2526", "ports": [2500], "downstream": "there"},
-            {"intercept": "tproxy", "address": "[::1]:2526", "ports": [2500], "downstream": "there"}, *more]
+class Apply(Firewall):
+    def test_apply_twice_and_remove_leave_no_trace(self):
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            self.rules.run("apply", "-c", config)
+            once = snapshot(self.gateway)
+            self.assertNotEqual(once, before)
+            self.rules.run("apply", "-c", config)
+            self.expect(once)
+            self.assertEqual(self.rules.run("remove").stdout.splitlines()[-1], "removed")
+            self.expect(before)
+            self.assertFalse(self.applied())
+            self.assertEqual(self.rules.run("remove").stdout, "nothing is in force\n")
 
+    def test_plan_is_what_apply_runs(self):
+        tools = Tools(self.place)
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            script = self.rules.run("plan", "-c", config).stdout
+            steps = self.rules.told("plan", "-c", config)["plan"]
+            self.expect(before)
+            self.rules.before = tools.before
+            tools.forget()
+            told = self.rules.told("apply", "-c", config)
+            self.rules.before = ()
+            self.assertEqual(told["ran"], steps["apply"])
+            wanted = [" ".join(step["argv"]) for step in steps["apply"]]
+            conditions = [" ".join(step["unless"]) for step in steps["apply"] if "unless" in step]
+            ran = tools.ran()[-len(wanted) - len(conditions):]
+            self.assertEqual([line for line in ran if line not in conditions], wanted)
+            by_apply = snapshot(self.gateway)
+            # It is the same text afterwards, though the host has changed.
+            self.assertEqual(self.rules.run("plan", "-c", config).stdout, script)
+            removal = self.rules.run("plan", "-c", config, "--remove").stdout
+            self.rules.run("remove")
+            for _ in range(2):
+                self.gateway.run(["sh"], input=script)
+                self.expect(by_apply)
+            self.gateway.run(["sh"], input=removal)
+            self.expect(before)
 
-THERE = {"there": {"original": True, "identity": "spoof"}}
+    @only_when_full
+    def test_a_failure_at_any_step_leaves_no_trace(self):
+        tools = Tools(self.place)
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            steps = self.rules.told("plan", "-c", config)["plan"]["apply"]
+            self.rules.before = tools.before
+            seen = set()
+            for step in steps:
+                if tuple(step["argv"]) in seen:
+                    continue  # the first with these words fails
+                seen.add(tuple(step["argv"]))
+                tools.at(step, "fail")
+                failed = self.rules.run("apply", "-c", config, check=False)
+                self.assertTrue(tools.was_reached(), step)
+                self.assertEqual(failed.returncode, FAILED, failed)
+                self.assertIn(step["why"], failed.stderr)
+                self.assertIn("told to fail", failed.stderr)
+                self.assertIn("nothing of it is left", failed.stderr)
+                self.expect(before)
+                self.assertFalse(self.applied())
+            self.rules.before = ()
 
+    @only_when_full
+    def test_a_failed_change_leaves_what_was_in_force(self):
+        tools = Tools(self.place)
+        for backend, before in self.each_host():
+            first = self.configured(backend, *EVERYTHING[:2], name="first.json", routing_table=77)
+            self.rules.run("apply", "-c", first)
+            in_force = snapshot(self.gateway)
+            config = self.configured(backend)
+            steps = self.rules.told("apply", "-c", config)["ran"]  # those that change something
+            self.rules.run("apply", "-c", first)
+            self.expect(in_force)
+            self.rules.before = tools.before
+            for step in steps:
+                tools.at(step, "fail")
+                failed = self.rules.run("apply", "-c", config, check=False)
+                self.assertEqual((failed.returncode, tools.was_reached()), (FAILED, True), failed)
+                self.assertIn("in force before are in force again", failed.stderr)
+                self.expect(in_force)
+            self.rules.before = ()
+            self.rules.run("remove")
+            self.expect(before)
 
-@unittest.skipUnless(available(), "needs root, ip, nft, iptables and ipset")
-class Firewall(unittest.TestCase):
-    def setUp(self):
-        self.world = World()
-        self.addCleanup(self.world.close)
-        self.place = Place()
-        self.addCleanup(self.place.remove)
-        self.gateway = self.world.gateway
-        self.rules = Rules(self.gateway, self.place)
+    def test_another_configuration_takes_the_place_of_the_one_in_force(self):
+        for backend, before in self.each_host():
+            other = BACKENDS[1 - BACKENDS.index(backend)]
+            alone = [{"intercept": "redirect", "address": "0.0.0.0:2525"}]
+            for change in (self.configured(backend, *alone), self.configured(backend, routing_table=77),
+                           self.configured(other, *alone), self.configured(other)):
+                self.rules.run("apply", "-c", change)
+            config = self.configured(backend, *alone)
+            self.rules.run("apply", "-c", config)
+            last = snapshot(self.gateway)
+            self.rules.run("remove")
+            self.expect(before)
+            self.rules.run("apply", "-c", config)
+            self.expect(last)
+            os.unlink(config)  # remove needs none
+            self.rules.run("remove")
+            self.expect(before)
 
-    def configured(self, backend, *more, **sections):
-        return self.rules.config(*listeners(backend, *more), downstreams=THERE, firewall={"backend": backend}, **sections)
+    def test_killed_on_the_way(self):
+        tools = Tools(self.place)
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            whole = self.rules.told("plan", "-c", config)["plan"]["apply"]
+            for after in ("remove", "apply"):
+                tools.at(whole[-1], "hang")
+                process = self.gateway.popen([*tools.before, PROGRAM, "firewall", "apply", "-c", config, "--state", self.rules.state],
+                                             stdout=subprocess.DEVNULL)
+                hanging = tools.wait_for_hanging()
+                process.kill()
+                process.wait()
+                os.kill(hanging, signal.SIGKILL)
+                self.assertEqual(self.rules.run("status", check=False).returncode, NOT_APPLIED)
+                self.rules.run(after, *(["-c", config] if after == "apply" else []))
+                if after == "apply":
+                    self.assertTrue(self.rules.told("status")["intact"])
+                    self.rules.run("remove")
+                self.expect(before)
 
-    def given_foreign_rules(self):
-        self.gateway.run(["nft", "-f", "-"], input=FOREIGN)
-        self.gateway.run(["iptables", "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "8025", "-j", "REDIRECT"])
-        self.gateway.run(["ip6tables", "-t", "mangle", "-N", "SITE"])
-        self.gateway.run(["ipset", "create", "site", "hash:ip"])
-        self.gateway.ip("rule add priority 100 fwmark 0x7 lookup 7", "route add local default dev lo table 7")
+    def test_rules_that_somebody_else_has_removed(self):
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            self.rules.run("apply", "-c", config)
+            whole = snapshot(self.gateway)
+            if backend == "nft":
+                self.gateway.run(["nft", "delete", "table", "inet", "gatepost"])
+            else:
+                self.gateway.run(["iptables", "-t", "nat", "-F"])
+            self.gateway.ip("rule delete priority 25")
+            self.assertEqual(self.rules.run("status", check=False).returncode, NOT_APPLIED)
+            if before.count("\n") < 40:  # what was flushed is not ours alone otherwise
+                self.rules.run("apply", "-c", config)
+                self.expect(whole)
+            self.rules.run("remove")
 
-    def each(self):
-        for backend in BACKENDS:
-            for foreign in (False, True):
-                with self.subTest(backend=backend, foreign=foreign):
-                    if foreign:
-                        self.given_foreign_rules()
-                    yield backend, snapshot(self.gateway)
-                    self.assertFalse(os.path.exists(self.rules.state + "/firewall.json"))
-            self.world.close()
-            self.setUp()
+    def test_rules_that_nobody_remembers(self):
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            self.gateway.run(["nft", "add", "table", "ip", "nat"])
+            self.rules.run("apply", "-c", config)
+            os.unlink(self.rules.state + "/firewall.json")
+            self.assertEqual(self.rules.run("remove").stdout, "nothing is in force\n")
+            self.rules.run("remove", "-c", config)
+            left = snapshot(self.gateway)
+            self.assertNotIn("GATEPOST", left)
+            self.assertNotIn("gatepost", left)
+            self.assertNotIn("2525", left)
 
-    def no_trace(self, before):
-        self.assertMultiLineEqual(snapshot(self.gateway), before)
+    def test_two_at_once(self):
+        config = self.configured("nft")
+        threads = [threading.Thread(target=self.rules.run, args=("apply", "-c", config)) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        self.assertTrue(self.rules.told("status")["intact"])
 
-    # In the place of the tools, for this gatepost alone (a mount namespace).
+    def test_what_cannot_be_is_said_and_nothing_is_done(self):
+        before = snapshot(self.gateway)
+        self.gateway.ip("route add local default dev lo table 2525")
+        self.gateway.ip("-6 route add local default dev lo table 2525")
+        with_routes = snapshot(self.gateway)
+        failed = self.rules.run("apply", "-c", self.configured("nft"), "--json", check=False)
+        self.assertEqual(failed.returncode, NOT_PLANNED)
+        self.assertEqual(json.loads(failed.stdout)["errors"],
+                         ["the routing table 2525 has routes already; give firewall.routing_table a number that nobody uses"] * 2)
+        self.expect(with_routes)
+        self.gateway.ip("route delete local default dev lo table 2525", "-6 route delete local default dev lo table 2525")
+        self.expect(before)
 
-    def given_wrappers(self):
-        for tool in TOOLS:
-            path = shutil.which(tool)
-            if "tables" not in tool:
-                shutil.copy(path, self.place / tool)
-            with open(self.place / "w-" + tool, "w") if False else open(os.path.join(self.place.path, "w-" + tool), "w") as file:
-                file.write(WRAPPER.replace("@PLACE@", self.place.path))
-            os.chmod(self.place / ("w-" + tool), 0o755)
-        shutil.copy(shutil.which("xtables-nft-multi"), self.place / "xtables-nft-multi")
-        os.mkfifo(self.place / "fifo")
-        mounts = []
-        for tool in TOOLS:
-            path = shutil.which(tool)
-            if os.path.islink(path):  # to the one program that is all of iptables: the link gives way to a file
-                mounts.append(f'ln -sf "{self.place / ("w-" + tool)}" "$1/{tool}"')
-        self.rules.before = ("unshare", "-m", "bash", "-c", self.overlay(), "bash")
-
-    def overlay(self):
-        """/usr/sbin with the wrappers in it, then the words of the command."""
-        commands = ["set -e", "mount --make-rprivate /", "mkdir -p /mnt", "mount -t tmpfs none /mnt", "mkdir /mnt/sbin",
-                    "cp -a /usr/sbin/. /mnt/sbin/"]
-        for tool in TOOLS:
-            commands.append(f'rm -f /mnt/sbin/{tool}; cp "{self.place / ("w-" + tool)}" /mnt/sbin/{tool}')
-        commands += ["mount --bind /mnt/sbin /usr/sbin", 'for t in ' + " ".join(TOOLS) + '; do test -e /usr/bin/$t && '
-                     'mount --bind /mnt/sbin/$t /usr/bin/$t || true; done', 'exec "$@"']
-        return "; ".join(commands)
+    def test_a_spoiled_memory_is_no_reason_to_guess(self):
+        os.mkdir(self.rules.state)
+        for text in ("", "{", "[]", "{}", '{"boot": "another"}'):
+            with open(self.rules.state + "/firewall.json", "w") as file:
+                file.write(text)
+            told = self.rules.run("status", check=False)
+            self.assertEqual(told.returncode, NOT_APPLIED if "boot" in text or text == "{}" else FAILED, text)
 
 
 if __name__ == "__main__":

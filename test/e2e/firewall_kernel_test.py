@@ -275,6 +275,15 @@ class Transparent(Kernel):
                 self.assertEqual(reach(world.gateway, version, NEAR[version], 25, source=CLIENT[version], patience=QUICK, **spoofed),
                                  ["silence"])
 
+    def test_nobody_listens_and_nothing_goes_round_us(self):
+        world = self.world
+        self.stand_ins((world.gateway, 25, "mta", {}), (world.server, 25, "server", {}))
+        for backend in self.each_backend():
+            for listener, answer in (({"intercept": "redirect"}, "refused"), ({"intercept": "tproxy", "at": LOOPBACK}, "silence")):
+                self.apply(backend, {**listener, "scopes": ["input", "forward"], "protected": networks(NEAR, SERVER)})
+                for address in (NEAR, SERVER):
+                    self.expect(world.client, address, answer, patience=QUICK)
+
     def test_marks_of_others_survive(self):
         world = self.world
         self.stand_ins((world.gateway, 25, "mta", {}))

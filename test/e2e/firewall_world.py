@@ -192,7 +192,7 @@ class Rules:
 
     def __init__(self, host, place):
         self.host, self.place = host, place
-        self.state = place / "state"
+        self.state = place / "firewall"
         self.before = ()  # words in front of the command
 
     def config(self, *listeners, name="gatepost.json", downstreams=None, **sections):

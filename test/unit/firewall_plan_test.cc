@@ -1,5 +1,6 @@
 // Plans against golden texts in test/golden/firewall. GATEPOST_REWRITE_GOLDEN=1 writes them anew, for reading the diff.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -79,6 +80,29 @@ TEST_CASE("plans: Linux") {
       check_golden(std::string(name) + "." + std::string(firewall::to_string(backend)) + ".txt",
                    planned(config, facts));
     }
+}
+
+// This machine's kernel has no queue for nft: its text is golden only.
+TEST_CASE("plans: the gate and bans") {
+  Facts facts = facts_from("linux");
+  facts.nft.insert("queue");
+  config::Config config = config_from(text_of("gate.json"));
+  check_golden("gate.nft.txt", planned(config, facts));
+  config.firewall.backend = Backend::iptables;
+  check_golden("gate.iptables.txt", planned(config, facts));
+  config.firewall.gate = {};
+  config.firewall.bans.on = true;
+  config.firewall.bans.never = {*config::parse_netmask("203.0.113.0/24"), *config::parse_netmask("::1")};
+  check_golden("bans.iptables.txt", planned(config, facts));
+  config.firewall.gate = {.queue = 100};
+  config.firewall.backend = Backend::automatic;  // the lists of the banned are ipsets
+  CHECK(planned(config, facts).backend == Backend::iptables);
+  for (const char* each : {"NFQUEUE", "REJECT"}) {
+    Facts less = facts;
+    less.ip6tables.erase(each);
+    CHECK(errors_of(config, less).back() ==
+          fmt::format("iptables cannot do it here: the kernel does not load {} of ip6tables", each));
+  }
 }
 
 TEST_CASE("plans: BSD") {

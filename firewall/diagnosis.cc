@@ -1,0 +1,131 @@
+// verify.h's diagnose(): what is known to break interception, looked for on this host.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "config/endpoint.h"
+#include "firewall/conntrack.h"
+#include "firewall/sockets_table.h"
+#include "firewall/verify.h"
+
+namespace firewall {
+namespace {
+
+using config::Direction;
+using config::Intercept;
+using config::Scope;
+
+class Diagnosis {
+ public:
+  Diagnosis(const config::Config& config, const Plan& in_force, const Facts& facts)
+      : config_(config), in_force_(in_force), facts_(facts), rules_(rules_of(config)) {}
+
+  std::vector<Fault> run() {
+    for (const std::string& each : missing_parts(in_force_)) add(each + " is missing", "gatepost firewall apply");
+    forwarding(Version::v4, "net.ipv4.ip_forward");
+    forwarding(Version::v6, "net.ipv6.conf.all.forwarding");
+    if (rules_.tproxy4)
+      for (const std::string& name : martian_sysctls(facts_))
+        add(name + " is not 0: IPv4 packets with our mark are dropped as martians", sysctl(name, "0"));
+    for (const Diversion& each : rules_.diversions) reverse_path(each);
+    conntrack();
+    for (const config::Listener& each : config_.listeners)
+      if (each.intercept != Intercept::none) listening(each);
+    legacy();
+    return std::move(faults_);
+  }
+
+ private:
+  void add(std::string what, std::string mend) {
+    Fault fault{std::move(what), std::move(mend)};
+    if (std::ranges::find(faults_, fault) == faults_.end()) faults_.push_back(std::move(fault));
+  }
+  static std::string sysctl(const std::string& name, const char* value) {
+    return fmt::format("sysctl -w {}={} (and in /etc/sysctl.d, to keep it)", name, value);
+  }
+  bool is_bridge(const std::string& name) const {
+    const Interface* interface = facts_.interface(name);
+    return interface != nullptr && interface->bridge;
+  }
+
+  // What is diverted needs no forwarding; everything else that is to pass does, the skipped connections among it.
+  void forwarding(Version version, const std::string& name) {
+    for (const Diversion& each : rules_.diversions) {
+      if (each.scope != Scope::forward || each.version != version || facts_.sysctl(name) != "0") continue;
+      const bool bridged = std::ranges::any_of(each.interfaces, [&](const std::string& one) { return is_bridge(one); });
+      if (!bridged)
+        add(fmt::format(
+                "{} is 0, and listener {} has the scope forward: this host forwards nothing, skipped connections "
+                "neither",
+                name, each.listener),
+            sysctl(name, "1"));
+    }
+  }
+
+  // Clients of the world come in where the way to the world is; where it is not, a strict rp_filter drops them.
+  void reverse_path(const Diversion& each) {
+    if (each.version != Version::v4 || each.scope == Scope::output || each.direction != Direction::incoming) return;
+    const std::string defaults = output_of({"ip", "-4", "route", "show", "default"}) + " ";
+    if (defaults.find(" dev ") == std::string::npos) return;
+    for (const std::string& name : each.interfaces) {
+      const std::string own = sysctl_of(name, "rp_filter");
+      const std::string strictest = std::max(facts_.sysctl("net.ipv4.conf.all.rp_filter"), facts_.sysctl(own));
+      if (strictest != "1" || name == verify_interface || defaults.find(" dev " + name + " ") != std::string::npos)
+        continue;
+      add(fmt::format("rp_filter is strict on {}, and the way back to clients is another: their packets are dropped "
+                      "before any rule",
+                      name),
+          sysctl(own, "2"));
+    }
+  }
+
+  void conntrack() {
+    const std::string directory = "/proc/sys/net/netfilter";
+    if (needs_conntrack(config_) && !std::ifstream(directory + "/nf_conntrack_max"))
+      add("this kernel tracks no connections, which REDIRECT needs", "modprobe nf_conntrack");
+    if (const auto sentence = ConntrackWatch(directory).look()) {
+      const std::size_t end = sentence->find(". ");
+      add(sentence->substr(0, end), end == std::string::npos ? "" : sentence->substr(end + 2));
+    }
+  }
+
+  void listening(const config::Listener& listener) {
+    const bool six = listener.address.address.ss_family == AF_INET6;
+    const std::string wanted = config::to_text(listener.address);
+    const auto sockets = read_sockets(six ? Version::v6 : Version::v4);
+    const bool found = std::ranges::any_of(sockets, [&](const TcpSocket& each) {
+      return each.listening &&
+             wanted == fmt::format("{}{}{}:{}", six ? "[" : "", each.local, six ? "]" : "", each.local_port);
+    });
+    if (!found)
+      add(fmt::format("nobody listens on {} (listener {}): what is diverted is refused", wanted, listener.name),
+          "gatepost serve");
+  }
+
+  // nft cannot see the rules of the old iptables.
+  void legacy() {
+    for (const auto& [file, program] : {std::pair{"/proc/net/ip_tables_names", "iptables-legacy-save"},
+                                        std::pair{"/proc/net/ip6_tables_names", "ip6tables-legacy-save"}}) {
+      std::ifstream names(file);
+      for (std::string name; std::getline(names, name);)
+        if (name == "nat" || name == "mangle" || name == "raw")
+          add(fmt::format("rules of the old iptables may stand before ours in the table {}", name),
+              fmt::format("look at {} -t {}", program, name));
+    }
+  }
+
+  const config::Config& config_;
+  const Plan& in_force_;
+  const Facts& facts_;
+  const Rules rules_;
+  std::vector<Fault> faults_;
+};
+
+}  // namespace
+
+std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts) {
+  return Diagnosis(config, in_force, facts).run();
+}
+
+}  // namespace firewall

@@ -1,0 +1,25 @@
+// Rules of others that could take a connection before ours see it, read from the kernel's own list. What a rule asks
+// for besides the port is not looked at: each of them may be the one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "firewall/plan.h"
+
+namespace firewall {
+
+struct Shadow {
+  std::string where;   // "table ip nat, chain PREROUTING"
+  std::string what;    // "redirect", "drop", ...
+  bool after = false;  // it drops what ours have diverted
+  bool operator==(const Shadow&) const = default;
+};
+
+// `ruleset`: what `nft -j list ruleset` says.
+std::vector<Shadow> find_shadows(const Node& ruleset, const Diversion& diversion, config::Backend backend);
+// Of this host; empty where there is no nft.
+std::vector<Shadow> read_shadows(const Diversion& diversion, config::Backend backend);
+
+}  // namespace firewall

@@ -1,0 +1,57 @@
+// Whether rules that are in force do what they are for: connections are made that must be intercepted, and they really
+// are, or it is said why not. Needs root. It changes no rule.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "firewall/apply.h"
+
+namespace firewall {
+
+enum class Result {
+  proven,     // a connection was made, and it came to the listener
+  inspected,  // it could not be tried; the rule is there
+  failed,
+};
+std::string_view to_string(Result result);
+
+// Of one listener, scope and family.
+struct Proof {
+  std::string listener;
+  config::Scope scope{};
+  Version version{};
+  Result result = Result::failed;
+  std::string sentence;  // what was tried, and what came of it
+};
+
+// Something about this host.
+struct Fault {
+  std::string what, mend;
+  bool operator==(const Fault&) const = default;
+};
+
+struct Verification {
+  std::vector<Proof> proofs;
+  std::vector<Fault> faults;
+  bool good() const;  // nothing failed, and no fault was found
+};
+
+struct VerifyOptions {
+  std::string directory = default_state_directory;
+  std::string spoof_from{}, spoof_to{};  // an address that is not ours, and ADDRESS:PORT of a server elsewhere; or none
+};
+
+// The error: not root, nothing in force, or no network to test from.
+std::expected<Verification, Failure> verify(const config::Config& config, const VerifyOptions& options);
+
+// What is wrong with this host for these rules, without a connection (diagnosis.cc).
+std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts);
+
+class TestNetwork;
+// One connection through one rule (proof.cc).
+Proof prove(const Diversion& diversion, const Plan& in_force, const Facts& facts, std::uint32_t proxy_uid,
+            const TestNetwork& network);
+
+}  // namespace firewall

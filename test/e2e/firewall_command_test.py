@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""gatepost firewall as a command: what it says of mistakes, what it needs, and its answers as JSON."""
+import json
+import os
+import unittest
+
+from common import PROGRAM, ROOT
+from firewall_case import EVERYTHING, Firewall
+from firewall_world import snapshot
+
+GOLDEN = os.path.join(ROOT, "test/golden/firewall")
+USAGE, NO_PERMISSION, CONFIG = 64, 77, 78
+NOBODY = 65534
+
+
+class Command(Firewall):
+    def said(self, *words, status=USAGE, **more):
+        done = self.gateway.run([PROGRAM, "firewall", *words], check=False, **more)
+        self.assertEqual(done.returncode, status, done)
+        return done.stderr
+
+    def test_mistakes_on_the_command_line(self):
+        config = self.configured("nft")
+        for words, said in ((["aply"], 'there is no command "firewall aply"; did you mean "apply"?'),
+                            (["x\x1b[31m"], 'there is no command "firewall x\\x1b[31m"'),
+                            ([], "subcommand is required"), (["apply"], "--config is required"), (["verify"], "--config is required"),
+                            (["plan"], "firewall plan needs -c FILE"), (["apply", "-c", config, "--confirm-within", "0s"], "between 1s and 24h"),
+                            (["apply", "-c", config, "--confirm-within", "soon"], "between 1s and 24h"),
+                            (["verify", "-c", config, "--spoof-from", "192.0.2.1"], "--spoof-to"),
+                            (["status", "--jsn"], "--jsn")):
+            with self.subTest(words):
+                self.assertIn(said, self.said(*words))
+
+    def test_help_has_examples(self):
+        told = self.gateway.run([PROGRAM, "firewall", "--help"]).stdout
+        for action in ("plan", "apply", "confirm", "verify", "status", "remove"):
+            self.assertIn(f"gatepost firewall {action}", told)
+
+    def test_a_config_that_cannot_be_used(self):
+        self.assertIn("/listeners/0/ports", self.said("plan", "-c", self.configured("nft", {"intercept": "redirect",
+                                                      "address": "0.0.0.0:25"}), status=CONFIG))
+        self.assertIn("no listener has intercept", self.said("plan", "-c", self.rules.config(
+            {"address": "127.0.0.1:2525", "downstream": "mta"}, downstreams={"mta": {"servers": ["127.0.0.1:26"]}}), status=CONFIG))
+
+    def test_facts_of_another_host(self):
+        config = self.configured("auto")
+        facts = self.rules.run("plan", "--show-facts").stdout
+        path = self.place / "facts.json"
+        with open(path, "w") as file:
+            file.write(facts)
+        here = self.rules.run("plan", "-c", config).stdout
+        self.assertEqual(self.rules.run("plan", "-c", config, "--facts", path).stdout, here)
+        self.assertIn("nft -f -", here)
+        with open(path, "w") as file:
+            json.dump({**json.loads(facts), "nft": []}, file)
+        self.assertIn("iptables-restore", self.rules.run("plan", "-c", config, "--facts", path).stdout)
+        self.assertIn("is not for this system",
+                      self.said("plan", "-c", config, "--facts", os.path.join(GOLDEN, "openbsd.facts.json"), status=CONFIG))
+        for text, said in (("", "facts.json:1:1"), ("{}", "system must be"), ('{"system": "linux", "ntf": []}', 'did you mean "nft"?')):
+            with open(path, "w") as file:
+                file.write(text)
+            self.assertIn(said, self.said("plan", "-c", config, "--facts", path, status=CONFIG))
+        self.assertIn("No such file", self.said("plan", "-c", config, "--facts", self.place / "none", status=CONFIG))
+
+    def test_who_is_not_root_may_plan_and_nothing_else(self):
+        config = self.configured("nft", *EVERYTHING[:2])
+        os.chmod(config, 0o644)
+
+        def ordinary():
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        facts = os.path.join(GOLDEN, "linux.facts.json")
+        with open(facts) as file:
+            text = file.read()
+        with open(self.place / "facts.json", "w") as file:
+            file.write(text)
+        before = snapshot(self.gateway)
+        planned = self.gateway.run([PROGRAM, "firewall", "plan", "-c", config, "--facts", self.place / "facts.json"], before=ordinary)
+        self.assertIn("table inet gatepost", planned.stdout)
+        for words in (["plan", "-c", config], ["plan", "--show-facts"], ["apply", "-c", config], ["verify", "-c", config], ["confirm"],
+                      ["remove"]):
+            with self.subTest(words):
+                self.said(*words, *(["--state", self.rules.state] if words[-1] != "--show-facts" else []), status=NO_PERMISSION,
+                          before=ordinary)
+        self.assertEqual(snapshot(self.gateway), before)
+
+    def test_json_everywhere(self):
+        config = self.configured("nft")
+        self.assertEqual(set(self.rules.told("plan", "-c", config)), {"ok", "plan", "warnings"})
+        self.assertEqual(self.rules.told("remove"), {"ok": False})
+        self.assertEqual(json.loads(self.rules.run("status", "--json", check=False).stdout), {"applied": False})
+        self.assertEqual(set(self.rules.told("apply", "-c", config, "--confirm-within", "1h")), {"ok", "backend", "ran", "warnings"})
+        self.assertEqual(self.rules.told("confirm"), {"ok": True})
+        self.assertEqual(json.loads(self.rules.run("confirm", "--json", check=False).stdout), {"ok": False})
+        status = self.rules.told("status")
+        self.assertEqual((status["applied"], status["intact"], status["confirmed"], len(status["rules"])), (True, True, True, 6))
+        told = json.loads(self.rules.run("verify", "-c", config, "--json", check=False).stdout)
+        self.assertEqual(set(told), {"ok", "proofs", "faults"})
+        self.assertEqual(self.rules.told("remove"), {"ok": True})
+
+    def test_the_golden_texts_load_into_this_kernel(self):
+        for config in ("gateway", "spoof"):
+            for backend in ("nft", "iptables"):
+                with self.subTest(config=config, backend=backend):
+                    with open(os.path.join(GOLDEN, f"{config}.{backend}.txt")) as file:
+                        apply, remove = file.read().split("#!/bin/sh\n# remove\n")
+                    before = snapshot(self.gateway)
+                    # The host of these plans had its IPv4 nat table.
+                    self.gateway.run(["nft", "add", "table", "ip", "nat"])
+                    self.gateway.run(["nft", "add chain ip nat PREROUTING { type nat hook prerouting priority dstnat; }"])
+                    with_nat = snapshot(self.gateway)
+                    for _ in range(2):
+                        self.gateway.run(["sh"], input=apply)
+                    self.assertNotEqual(snapshot(self.gateway), with_nat)
+                    for _ in range(2):
+                        self.gateway.run(["sh"], input=remove)
+                    self.assertEqual(snapshot(self.gateway), with_nat)
+                    self.gateway.run(["nft", "delete", "table", "ip", "nat"])
+                    self.assertEqual(snapshot(self.gateway), before)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""gatepost firewall apply --confirm-within: whoever has locked himself out gets in again."""
+import os
+import signal
+import subprocess
+import unittest
+
+from common import PROGRAM, wait_until
+from firewall_case import BACKENDS, EVERYTHING, NOT_APPLIED, NOT_CONFIRMED, Firewall
+from firewall_tools import Tools
+from firewall_world import NEAR, StandIn, reach, snapshot
+
+
+class Confirm(Firewall):
+    """With a time of one second nobody has to wait for long."""
+
+    def reached(self):
+        with StandIn(self.gateway, 4, 2525, "proxy"), StandIn(self.gateway, 4, 25, "mta"):
+            return reach(self.world.client, 4, NEAR[4], 25)[0]
+
+    def guardians(self):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    if self.rules.state in file.read():
+                        found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def test_not_confirmed_in_time(self):
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            self.rules.run("apply", "-c", config, "--confirm-within", "1s")
+            self.assertEqual(self.reached(), "proxy")
+            wait_until(lambda: not self.applied() and not self.guardians(), "the rules are taken back")
+            self.expect(before)
+            self.assertEqual(self.reached(), "mta")
+            self.assertEqual(self.rules.run("confirm", check=False).returncode, NOT_APPLIED)
+
+    def test_confirmed(self):
+        for backend, before in self.each_host():
+            config = self.configured(backend)
+            self.rules.run("apply", "-c", config, "--confirm-within", "1h")
+            self.assertEqual(len(self.guardians()), 1)
+            self.assertFalse(self.rules.told("status")["confirmed"])
+            # Until then nobody changes anything else.
+            self.assertEqual(self.rules.run("apply", "-c", config, check=False).returncode, NOT_CONFIRMED)
+            self.assertEqual(self.rules.run("confirm").stdout, "confirmed\n")
+            wait_until(lambda: not self.guardians(), "nobody waits any more")
+            self.assertTrue(self.rules.told("status")["confirmed"])
+            self.rules.run("remove")
+            self.expect(before)
+
+    def test_removed_before_the_time(self):
+        before = snapshot(self.gateway)
+        self.rules.run("apply", "-c", self.configured("nft"), "--confirm-within", "1h")
+        self.rules.run("remove")
+        wait_until(lambda: not self.guardians(), "nobody waits any more")
+        self.expect(before)
+
+    def test_a_change_that_is_not_confirmed_gives_way_to_what_was_in_force(self):
+        for backend, before in self.each_host():
+            self.rules.run("apply", "-c", self.configured(backend, *EVERYTHING[:3]))
+            in_force = snapshot(self.gateway)
+            self.rules.run("apply", "-c", self.configured(BACKENDS[1 - BACKENDS.index(backend)]), "--confirm-within", "1s")
+            wait_until(lambda: not self.guardians(), "the rules are taken back")
+            self.expect(in_force)
+            self.rules.run("remove")
+            self.expect(before)
+
+    def test_the_connection_breaks_and_the_command_is_killed(self):
+        """As over ssh: the terminal goes, and with it all that the command has started, but not who takes the rules back."""
+        tools = Tools(self.place)
+        before = snapshot(self.gateway)
+        config = self.configured("nft")
+        tools.at(self.rules.told("plan", "-c", config)["plan"]["apply"][-1], "hang")
+        process = self.gateway.popen(["setsid", *tools.before, PROGRAM, "firewall", "apply", "-c", config, "--state", self.rules.state,
+                                      "--confirm-within", "1s"], stdout=subprocess.DEVNULL)
+        hanging = tools.wait_for_hanging()
+        os.killpg(process.pid, signal.SIGKILL)
+        os.kill(hanging, signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not self.applied() and not self.guardians(), "the rules are taken back")
+        self.expect(before)
+
+    def test_on_a_terminal_enter_confirms(self):
+        config = self.configured("nft")
+        for key, status in ((b"\n", 0), (b"", NOT_CONFIRMED)):
+            terminal, inner = os.openpty()
+            process = self.gateway.popen([PROGRAM, "firewall", "apply", "-c", config, "--state", self.rules.state, "--confirm-within",
+                                          "1h" if key else "1s"], stdin=inner, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            os.close(inner)
+            wait_until(self.applied, "the rules are in force")
+            os.write(terminal, key)
+            self.assertEqual((process.wait(60), "Press Enter" in process.stderr.read()), (status, True))
+            process.stderr.close()
+            os.close(terminal)
+            wait_until(lambda: not self.guardians(), "nobody waits any more")
+            self.assertEqual(self.applied(), status == 0)
+            self.rules.run("remove")
+
+
+if __name__ == "__main__":
+    unittest.main()
