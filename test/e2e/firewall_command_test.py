@@ -2,6 +2,7 @@
 """gatepost firewall as a command: what it says of mistakes, what it needs, and its answers as JSON."""
 import json
 import os
+import shutil
 import unittest
 
 from common import PROGRAM, ROOT
@@ -14,8 +15,10 @@ NOBODY = 65534
 
 
 class Command(Firewall):
+    program = PROGRAM
+
     def said(self, *words, status=USAGE, **more):
-        done = self.gateway.run([PROGRAM, "firewall", *words], check=False, **more)
+        done = self.gateway.run([self.program, "firewall", *words], check=False, **more)
         self.assertEqual(done.returncode, status, done)
         return done.stderr
 
@@ -65,6 +68,7 @@ class Command(Firewall):
     def test_who_is_not_root_may_plan_and_nothing_else(self):
         config = self.configured("nft", *EVERYTHING[:2])
         os.chmod(config, 0o644)
+        self.program = shutil.copy(PROGRAM, self.place / "gatepost")  # the checkout may be root's alone
 
         def ordinary():
             os.setgroups([])
@@ -76,7 +80,8 @@ class Command(Firewall):
         with open(self.place / "facts.json", "w") as file:
             file.write(text)
         before = snapshot(self.gateway)
-        planned = self.gateway.run([PROGRAM, "firewall", "plan", "-c", config, "--facts", self.place / "facts.json"], before=ordinary)
+        planned = self.gateway.run([self.program, "firewall", "plan", "-c", config, "--facts", self.place / "facts.json"],
+                                   before=ordinary)
         self.assertIn("table inet gatepost", planned.stdout)
         for words in (["plan", "-c", config], ["plan", "--show-facts"], ["apply", "-c", config], ["verify", "-c", config], ["confirm"],
                       ["remove"]):
