@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "config/endpoint.h"
 #include "firewall/conntrack.h"
@@ -30,6 +31,7 @@ class Diagnosis {
         add(name + " is not 0: IPv4 packets with our mark are dropped as martians", sysctl(name, "0"));
     for (const Diversion& each : rules_.diversions) reverse_path(each);
     conntrack();
+    gate();
     for (const config::Listener& each : config_.listeners)
       if (each.intercept != Intercept::none) listening(each);
     legacy();
@@ -88,6 +90,20 @@ class Diagnosis {
       const std::size_t end = sentence->find(". ");
       add(sentence->substr(0, end), end == std::string::npos ? "" : sentence->substr(end + 2));
     }
+  }
+
+  // nfnetlink_queue lists a queue while somebody answers it.
+  void gate() {
+    if (rules_.queue == 0) return;
+    std::set<std::uint32_t> answered;
+    std::ifstream list("/proc/net/netfilter/nfnetlink_queue");
+    std::uint32_t number = 0;
+    for (std::string rest; list >> number && std::getline(list, rest);) answered.insert(number);
+    for (const Diversion& each : rules_.diversions)
+      if (!answered.contains(rules_.queue_of(each)))
+        add(fmt::format("the gate does not run: nobody answers queue {} (listener {})", rules_.queue_of(each),
+                        each.listener),
+            "gatepost serve");
   }
 
   void listening(const config::Listener& listener) {

@@ -240,20 +240,22 @@ class IptablesPlan {
 
   void one(const Diversion& each) {
     const Hook& hook = hook_of(each);
-    const std::string chain = chain_of(each), counted = "-m comment --comment " + each.label();
+    const std::string chain = chain_of(each),
+                      // Connections that were there before the rules are new to connection tracking, too.
+        counted = "-p tcp --syn -m comment --comment " + each.label();
     if (!each.skip_sources.empty())
       rule(hook, chain, listed(each, "skip-src", each.skip_sources, "src") + " -j RETURN");
     if (!each.skip_destinations.empty())
       rule(hook, chain, listed(each, "skip-dst", each.skip_destinations, "dst") + " -j RETURN");
     if (each.way == Intercept::tproxy) {
-      rule(hook, chain, "-p tcp --syn " + counted);
+      rule(hook, chain, counted);
       const std::string on_ip = each.address.empty() ? "" : "--on-ip " + each.address + " ";
       rule(hook, chain,
            fmt::format("-p tcp -j TPROXY --on-port {} {}--tproxy-mark {}", each.port, on_ip, masked(mark_divert)));
     } else if (each.by_interface()) {
-      rule(hook, chain, fmt::format("-p tcp {} -j REDIRECT --to-ports {}", counted, each.port));
+      rule(hook, chain, fmt::format("{} -j REDIRECT --to-ports {}", counted, each.port));
     } else {  // REDIRECT would go to the first address of the interface
-      rule(hook, chain, fmt::format("-p tcp {} -j DNAT --to-destination {}", counted, each.target()));
+      rule(hook, chain, fmt::format("{} -j DNAT --to-destination {}", counted, each.target()));
     }
   }
 

@@ -71,15 +71,17 @@ class NftText {
       line(fmt::format("{} saddr @{} return", family(each), set_name("skip_sources", each)));
     if (!each.skip_destinations.empty())
       line(fmt::format("{} daddr @{} return", family(each), set_name("skip_destinations", each)));
+    // Connections that were there before the rules are new to connection tracking, too; they are left alone.
+    const std::string first = fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label());
     if (each.way == Intercept::tproxy) {
-      line(fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label()));
+      line(first);
       line(fmt::format("meta l4proto tcp meta mark set meta mark & {:#010x} | {:#010x} tproxy {} to {} accept",
                        ~mark_mask, mark_divert, family(each), each.target()));
       line("drop");  // nobody listens: as with iptables, and not round us
     } else if (each.by_interface()) {
-      line(fmt::format("meta l4proto tcp counter name {} redirect to :{}", each.label(), each.port));
+      line(fmt::format("{} redirect to :{}", first, each.port));
     } else {  // redirect would go to the first address of the interface
-      line(fmt::format("meta l4proto tcp counter name {} dnat {} to {}", each.label(), family(each), each.target()));
+      line(fmt::format("{} dnat {} to {}", first, family(each), each.target()));
     }
     end();
   }

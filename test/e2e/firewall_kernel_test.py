@@ -7,6 +7,7 @@ import unittest
 
 from common import USERS, Place
 from firewall_world import (ANY, CLIENT, FAR, LOOPBACK, NEAR, SERVER, Namespace, Rules, StandIn, World, available, cable, reach)
+from peers import PATIENCE
 
 BACKENDS = ("nft", "iptables")
 FAMILIES = (4, 6)
@@ -283,6 +284,24 @@ class Transparent(Kernel):
                 self.apply(backend, {**listener, "scopes": ["input", "forward"], "protected": networks(NEAR, SERVER)})
                 for address in (NEAR, SERVER):
                     self.expect(world.client, address, answer, patience=QUICK)
+
+    def test_connections_that_exist_when_rules_come(self):
+        world = self.world
+        for backend in self.each_backend():
+            for way, at, survives in (("redirect", ANY, True), ("tproxy", LOOPBACK, False)):
+                for version in FAMILIES:
+                    for where, address in ((world.gateway, NEAR), (world.server, SERVER)):
+                        with self.subTest(way=way, version=version, address=address[version]), where.socket(version) as listening_one:
+                            listening_one.bind((ANY[version], 25))
+                            listening_one.listen()
+                            with world.client.connect(version, address[version], 25) as client, listening_one.accept()[0] as server:
+                                self.apply(backend, {"intercept": way, "at": at, "scopes": ["input", "forward"],
+                                                     "protected": networks(NEAR, SERVER)})
+                                server.settimeout(PATIENCE if survives else QUICK)
+                                client.sendall(b"hello")
+                                with contextlib.nullcontext() if survives else self.assertRaises(OSError):
+                                    self.assertEqual(server.recv(5), b"hello")
+                            self.rules.run("remove")
 
     def test_marks_of_others_survive(self):
         world = self.world

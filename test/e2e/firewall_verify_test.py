@@ -11,6 +11,7 @@ from common import PROGRAM, USERS, Gatepost, config_for, only_when_full, wait_un
 from firewall_case import BACKENDS, Firewall
 from firewall_tools import Tools
 from firewall_world import ANY, CLIENT, LOOPBACK, NEAR, SERVER, StandIn, _enter, snapshot
+from gate_test import QUEUE, GateProgram
 from interception_test import Server
 
 WRONG = 69
@@ -246,6 +247,15 @@ class Verify(Firewall):
                 self.assertIn("its replies do not come back through this host", faults[0]["what"])
                 self.assertEqual(self.results["input", version], "proven")
             self.assertIn("no addresses of one family", self.verified("--spoof-from", CLIENT[4], "--spoof-to", at(6, SERVER, 25))[0]["what"])
+
+    def test_with_a_gate(self):
+        with self.given_proxy():
+            self.config = self.configured("iptables", *redirecting(), gate={"queue": QUEUE})
+            self.rules.run("apply", "-c", self.config)
+            with contextlib.closing(GateProgram(self.gateway, listeners=2)):
+                self.assertEqual(self.verified(), [])
+                self.assertEqual(set(self.results.values()), {"proven"}, self.sentences)
+            self.expect_fault(f"the gate does not run: nobody answers queue {QUEUE} (listener l0)", "gatepost serve", "failed")
 
     def test_gatepost_itself(self):
         for version in BOTH:
