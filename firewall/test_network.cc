@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "config/endpoint.h"
 #include "firewall/command.h"
 
 namespace firewall {
@@ -33,23 +34,6 @@ bool is_taken(const Range& range, const Facts& facts) {
              return each.starts_with(range.four) || each.starts_with(range.six);
            });
   });
-}
-
-socklen_t fill(sockaddr_storage& out, Version version, const std::string& address, std::uint16_t port) {
-  if (version == Version::v4) {
-    sockaddr_in four{};
-    four.sin_family = AF_INET;
-    four.sin_port = htons(port);
-    ::inet_pton(AF_INET, address.c_str(), &four.sin_addr);
-    std::memcpy(&out, &four, sizeof four);
-    return sizeof four;
-  }
-  sockaddr_in6 six{};
-  six.sin6_family = AF_INET6;
-  six.sin6_port = htons(port);
-  ::inet_pton(AF_INET6, address.c_str(), &six.sin6_addr);
-  std::memcpy(&out, &six, sizeof six);
-  return sizeof six;
 }
 
 void note_source(Attempt& attempt) {
@@ -81,10 +65,11 @@ Attempt connect_from(Descriptor socket, Version version, const std::string& addr
   Attempt attempt;
   attempt.socket = std::move(socket);
   const int fd = attempt.socket.get();
-  sockaddr_storage target{};
-  const socklen_t length = fill(target, version, address, port);
+  const std::string text = fmt::format("{}{}{}:{}", version == Version::v6 ? "[" : "", address,
+                                       version == Version::v6 ? "]" : "", port);
+  const auto target = config::parse_address(text);
   ::fcntl(fd, F_SETFL, O_NONBLOCK);
-  int error = ::connect(fd, reinterpret_cast<const sockaddr*>(&target), length) == 0 ? 0 : errno;
+  int error = !target ? EINVAL : ::connect(fd, target->get(), target->length) == 0 ? 0 : errno;
   note_source(attempt);
   if (error == EINPROGRESS) {
     pollfd done{fd, POLLOUT, 0};

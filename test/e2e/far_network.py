@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import unittest
 
 from common import die_with_parent
 from peers import PATIENCE, Wire
@@ -79,6 +81,17 @@ class FarNetwork:
 
     def wire(self, port, source=CLIENT):
         return FarWire(self.connect(port, source))
+
+
+def laid_for_module(*needed):
+    """For setUpModule: gone with the module, which is skipped where it cannot be, or where one of the modules `needed` is
+    not available()."""
+    missing = [each.__name__ for each in (sys.modules[__name__], *needed) if not each.available()]
+    if missing:
+        raise unittest.SkipTest("needs root and what these need: " + ", ".join(missing))
+    network = FarNetwork()
+    unittest.addModuleCleanup(network.close)
+    return network
 
 
 class FarWire(Wire):

@@ -22,14 +22,7 @@ network = None
 
 def setUpModule():
     global network
-    if not (far_network.available() and postfix_server.available()):
-        raise unittest.SkipTest("needs root, Postfix and iproute2")
-    network = far_network.FarNetwork()
-
-
-def tearDownModule():
-    if network:
-        network.close()
+    network = far_network.laid_for_module(postfix_server)
 
 
 SMTPD = "127.0.0.1:{port} inet n - n - - smtpd -o syslog_name=postfix/{name} {options}\n"
