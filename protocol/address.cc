@@ -40,24 +40,22 @@ std::size_t span(std::string_view input, bool utf8, InClass in_class) {
   return length;
 }
 
-// Dot-string = Atom *("." Atom)
-Text dot_string(std::string_view& input, bool utf8) {
+// Dot-string = Atom *("." Atom); 0 where there is none in front of `input`
+std::size_t dot_string_octets(std::string_view input, bool utf8) {
   std::size_t length = 0;
   while (true) {
     const std::size_t atom = span(input.substr(length), utf8, is_atext);
-    if (atom == 0) return error("local part is neither a dot-string nor quoted");
+    if (atom == 0) return 0;
     length += atom;
-    if (!input.substr(length).starts_with('.')) break;
+    if (!input.substr(length).starts_with('.')) return length;
     ++length;
   }
-  std::string text(input.substr(0, length));
-  input.remove_prefix(length);
-  return text;
 }
 
 // Dot-string with empty atoms too: addresses like a..b@ and a.@ were sold by mobile carriers, and servers take them.
 Text loose_dot_string(std::string_view& input, bool utf8) {
-  const std::size_t length = span(input, utf8, [](char c) { return is_atext(c) || c == '.'; });
+  static constexpr OctetClass allowed = octet_class([](char c) { return is_atext(c) || c == '.'; });
+  const std::size_t length = span(input, utf8, [](char c) { return is_in(allowed, c); });
   if (length == 0) return error("local part is neither a dot-string nor quoted");
   std::string text(input.substr(0, length));
   input.remove_prefix(length);
@@ -88,10 +86,11 @@ Text local_part(std::string_view& input, bool utf8) {
 // Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str] (RFC 5321 4.1.2), U-label too (RFC 6531 3.3);
 // an underscore too: such hosts exist.
 Text domain(std::string_view& input, bool utf8) {
+  static constexpr OctetClass allowed = octet_class([](char c) { return is_let_dig(c) || c == '-' || c == '_'; });
   std::size_t length = 0;
   while (true) {
     const std::string_view rest = input.substr(length);
-    const std::size_t label = span(rest, utf8, [](char c) { return is_let_dig(c) || c == '-' || c == '_'; });
+    const std::size_t label = span(rest, utf8, [](char c) { return is_in(allowed, c); });
     if (label == 0 || rest.front() == '-' || rest[label - 1] == '-') return error("bad domain");
     length += label;
     if (!input.substr(length).starts_with('.')) break;
@@ -113,7 +112,13 @@ Text address_literal(std::string_view& input) {
   return text;
 }
 
-bool is_dot_string(std::string_view text) { return dot_string(text, true).has_value() && text.empty(); }
+bool is_dot_string(std::string_view text) { return dot_string_octets(text, true) == text.size() && !text.empty(); }
+
+// As a path. Quoting at most doubles the local part.
+bool is_too_long(const Mailbox& mailbox) {
+  const std::size_t most = 2 * mailbox.local_part.size() + mailbox.domain.size() + 5;
+  return most > max_path && format_path(mailbox).size() > max_path;
+}
 
 // Mailbox = Local-part "@" ( Domain / address-literal )
 std::expected<Mailbox, AddressError> mailbox_in(std::string_view& input, bool utf8) {
@@ -142,7 +147,7 @@ std::expected<ReversePath, AddressError> bare_mailbox(std::string_view& input, b
   std::string_view rest = input;
   std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
   if (!mailbox || (!rest.empty() && rest.front() != ' ')) return error("address must stand between < and >");
-  if (format_path(*mailbox).size() > max_path) return error("path too long");
+  if (is_too_long(*mailbox)) return error("path too long");
   input = rest;
   return std::move(*mailbox);
 }
@@ -162,7 +167,7 @@ std::expected<ReversePath, AddressError> path(std::string_view& input, bool utf8
       if (const auto bad = source_route(rest, utf8)) return std::unexpected(*bad);
     std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
     if (!mailbox) return std::unexpected(mailbox.error());
-    if (format_path(*mailbox).size() > max_path) return error("path too long");
+    if (is_too_long(*mailbox)) return error("path too long");
     result = std::move(*mailbox);
   }
   if (!take(rest, '>')) return error("> expected after the address");
@@ -172,10 +177,10 @@ std::expected<ReversePath, AddressError> path(std::string_view& input, bool utf8
 
 }  // namespace
 
-std::string format(const Mailbox& mailbox) {
-  std::string out;
+void append(std::string& out, const Mailbox& mailbox) {
+  out.reserve(out.size() + mailbox.local_part.size() + mailbox.domain.size() + 4);
   if (mailbox.loose || is_dot_string(mailbox.local_part)) {
-    out = mailbox.local_part;
+    out.append(mailbox.local_part);
   } else {
     out.push_back('"');
     for (const char c : mailbox.local_part) {
@@ -184,13 +189,25 @@ std::string format(const Mailbox& mailbox) {
     }
     out.push_back('"');
   }
-  if (!mailbox.domain.empty()) out.append("@").append(mailbox.domain);
+  if (!mailbox.domain.empty()) out.append(1, '@').append(mailbox.domain);
+}
+
+std::string format(const Mailbox& mailbox) {
+  std::string out;
+  append(out, mailbox);
   return out;
 }
 
 bool is_ascii(const Mailbox& mailbox) { return is_ascii(mailbox.local_part) && is_ascii(mailbox.domain); }
 
-std::string format_path(const Mailbox& forward_path) { return "<" + format(forward_path) + ">"; }
+std::string format_path(const Mailbox& forward_path) {
+  std::string out;
+  out.reserve(forward_path.local_part.size() + forward_path.domain.size() + 5);
+  out.push_back('<');
+  append(out, forward_path);
+  out.push_back('>');
+  return out;
+}
 std::string format_path(const ReversePath& path) { return path ? format_path(*path) : "<>"; }
 
 std::expected<ReversePath, AddressError> parse_reverse_path(std::string_view& input, bool utf8) {
@@ -207,7 +224,7 @@ std::expected<Mailbox, AddressError> parse_mailbox(std::string_view& input, bool
   std::string_view rest = input;
   std::expected<Mailbox, AddressError> parsed = mailbox_in(rest, utf8);
   if (!parsed) return parsed;
-  if (format_path(*parsed).size() > max_path) return error("path too long");
+  if (is_too_long(*parsed)) return error("path too long");
   input = rest;
   return parsed;
 }
@@ -226,7 +243,7 @@ std::expected<std::string, AddressError> parse_helo_name(std::string_view argume
     return std::string(argument);
   }
   if (rest.size() > 1 && rest.ends_with('.')) rest.remove_suffix(1);
-  if (!dot_string(rest, utf8) || !rest.empty()) return error("bad name");
+  if (rest.empty() || dot_string_octets(rest, utf8) != rest.size()) return error("bad name");
   return std::string(argument);
 }
 

@@ -20,6 +20,7 @@ struct Mailbox {
   bool operator==(const Mailbox&) const = default;
 };
 // Quotes the local part where it is not a Dot-string.
+void append(std::string& out, const Mailbox& mailbox);
 std::string format(const Mailbox& mailbox);
 bool is_ascii(const Mailbox& mailbox);
 

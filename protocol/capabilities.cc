@@ -217,7 +217,9 @@ std::vector<std::string> withheld(const Capabilities& downstream, const Capabili
 }
 
 Reply ehlo_reply(std::string_view server_name, const Capabilities& offered) {
-  std::vector<std::string> lines{std::string(server_name)};
+  std::vector<std::string> lines;
+  lines.reserve(std::size(flags) + 6);
+  lines.emplace_back(server_name);
   if (offered.size) lines.push_back(offered.size_limit > 0 ? "SIZE " + std::to_string(offered.size_limit) : "SIZE");
   for (const Flag& flag : flags)
     if (offered.*flag.member) lines.emplace_back(flag.keyword);

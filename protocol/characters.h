@@ -1,6 +1,7 @@
 // Character classes of RFC 5234 and RFC 5321 4.1.2, free of locale, and UTF-8 (RFC 3629). Values only.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -22,10 +23,20 @@ constexpr char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char
 constexpr unsigned hex_value(char c) { return static_cast<unsigned>(is_digit(c) ? c - '0' : to_lower(c) - 'a' + 10); }
 // ASCII printable without the space: %d33-126.
 constexpr bool is_graphic(char c) { return c > ' ' && c < '\x7f'; }
-// RFC 5322 3.2.3, ASCII part.
-constexpr bool is_atext(char c) {
-  return is_let_dig(c) || (c != '\0' && std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos);
+// A class of octets as a table: for what is asked of every octet of a command or reply.
+using OctetClass = std::array<bool, 256>;
+template <class InClass>
+constexpr OctetClass octet_class(InClass in_class) {
+  OctetClass table{};
+  for (std::size_t c = 0; c < table.size(); ++c) table[c] = in_class(static_cast<char>(c));
+  return table;
 }
+constexpr bool is_in(const OctetClass& table, char c) { return table[static_cast<unsigned char>(c)]; }
+// RFC 5322 3.2.3, ASCII part.
+inline constexpr OctetClass atext = octet_class([](char c) {
+  return is_let_dig(c) || (c != '\0' && std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos);
+});
+constexpr bool is_atext(char c) { return is_in(atext, c); }
 
 // ASCII case-insensitive comparison; other octets must be equal.
 bool equals_nocase(std::string_view a, std::string_view b);

@@ -27,6 +27,12 @@ void HeaderFilter::keep_held(At then, std::string& out) {
   at_ = then;
 }
 
+// A line that begins so is no field that we look for, nor the blank line.
+bool HeaderFilter::begins_other(char c) const {
+  return c != '\r' && c != '\n' && match("Received", 0, c) == Match::no &&
+         (removed_field_.empty() || match(removed_field_, 0, c) == Match::no);
+}
+
 // Takes octets from the front of a line until it is known what to do with it.
 void HeaderFilter::take_name(std::string_view& content, std::string& out) {
   const char c = content.front();
@@ -69,7 +75,7 @@ void HeaderFilter::feed(std::string_view content, std::string& out) {
           dropping_ = false;
           removed_ = removed_field_.empty() ? Match::no : Match::open;
           received_ = Match::open;
-          at_ = At::name;
+          at_ = begins_other(content.front()) ? At::keep : At::name;
         }
         break;
       case At::name:

@@ -33,6 +33,7 @@ class HeaderFilter {
   enum class At { line_start, name, keep, drop, body };
   enum class Match { no, open, yes };
   static Match match(std::string_view name, std::size_t position, char c);
+  bool begins_other(char c) const;
   void take_name(std::string_view& content, std::string& out);
   void take_line(std::string_view& content, std::string& out);
   void keep_held(At then, std::string& out);

@@ -3,10 +3,21 @@
 #include "protocol/characters.h"
 
 namespace protocol {
+namespace {
+
+constexpr OctetClass ftext_class = octet_class([](char c) { return is_graphic(c) && c != ':'; });
+
+std::size_t ftext_octets(std::string_view content) {
+  std::size_t octets = 0;
+  while (octets < content.size() && is_in(ftext_class, content[octets])) ++octets;
+  return octets;
+}
+
+}  // namespace
 
 // field-name = 1*ftext (RFC 5322 3.6.8), then blanks by 4.5.
 void HeaderMeter::take(char c) {
-  const bool ftext = c > ' ' && c < 0x7f && c != ':';
+  const bool ftext = is_in(ftext_class, c);
   switch (at_) {
     case At::line_start:
       line_octets_ = 0;
@@ -33,6 +44,12 @@ void HeaderMeter::take(char c) {
 
 void HeaderMeter::feed(std::string_view content) {
   while (!content.empty() && at_ != At::end) {
+    if (at_ == At::name) {
+      const std::size_t octets = ftext_octets(content);
+      line_octets_ += octets;
+      content.remove_prefix(octets);
+      if (content.empty()) return;
+    }
     if (at_ != At::rest) {
       take(content.front());
       content.remove_prefix(1);

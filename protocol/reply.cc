@@ -30,30 +30,38 @@ std::string_view cut(std::string_view text, std::size_t limit) {
   return text.substr(0, limit);
 }
 
+constexpr std::size_t code_octets = 20;  // three numbers of at most five digits
+
+char* put(char* at, const EnhancedCode& code) {
+  const char* const begin = at;
+  char* const end = at + code_octets;
+  for (const std::uint16_t part : {code.status_class, code.subject, code.detail}) {
+    if (at != begin) *at++ = '.';
+    at = std::to_chars(at, end, part).ptr;
+  }
+  return at;
+}
+
+constexpr OctetClass clean = octet_class([](char c) { return is_graphic(c) || is_wsp(c); });
+
 }  // namespace
 
 std::string format(const EnhancedCode& code) {
-  char text[20];  // three numbers of at most five digits
-  char* at = text;
-  for (const std::uint16_t part : {code.status_class, code.subject, code.detail}) {
-    if (at != text) *at++ = '.';
-    at = std::to_chars(at, std::end(text), part).ptr;
-  }
-  return std::string(text, at);
+  char text[code_octets];
+  return std::string(text, put(text, code));
 }
 
 std::optional<EnhancedCode> parse_enhanced_code(std::string_view text) {
   std::uint16_t parts[3] = {};
+  std::size_t at = 0;
   for (std::size_t i = 0; i < 3; ++i) {
-    const std::size_t end = i < 2 ? text.find('.') : text.size();
-    if (end == std::string_view::npos || end == 0 || end > 3) return std::nullopt;
-    if (end > 1 && text.front() == '0') return std::nullopt;  // RFC 3463 section 2: no leading zeros
-    for (const char c : text.substr(0, end)) {
-      if (!is_digit(c)) return std::nullopt;
-      parts[i] = static_cast<std::uint16_t>(parts[i] * 10 + (c - '0'));
-    }
-    text.remove_prefix(i < 2 ? end + 1 : end);
+    if (i > 0 && (at == text.size() || text[at++] != '.')) return std::nullopt;
+    const std::size_t begin = at;
+    for (; at < text.size() && is_digit(text[at]) && at < begin + 3; ++at)
+      parts[i] = static_cast<std::uint16_t>(parts[i] * 10 + (text[at] - '0'));
+    if (at == begin || (at > begin + 1 && text[begin] == '0')) return std::nullopt;  // RFC 3463 2: no leading zeros
   }
+  if (at != text.size()) return std::nullopt;
   if (parts[0] != 2 && parts[0] != 4 && parts[0] != 5) return std::nullopt;
   return EnhancedCode{parts[0], parts[1], parts[2]};
 }
@@ -84,23 +92,25 @@ Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::vector<std::st
       (enhanced_->status_class != code / 100 || code / 100 == 3 || enhanced_->subject > 999 || enhanced_->detail > 999))
     enhanced_.reset();
   if (lines_.empty()) lines_.emplace_back();
-  const auto clean = [](char c) { return is_graphic(c) || is_wsp(c); };
   for (std::string& line : lines_)
-    if (!std::all_of(line.begin(), line.end(), clean)) line = sanitised(line);
+    if (!std::all_of(line.begin(), line.end(), [](char c) { return is_in(clean, c); })) line = sanitised(line);
 }
 
 void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
-  const std::string code = std::to_string(reply.code());
-  const std::size_t longest = reply.code() == 334 ? code.size() + 1 + max_auth_line : max_wire_line - 2;
-  const std::string enhanced = with_enhanced && reply.enhanced() ? format(*reply.enhanced()) : "";
-  for (std::size_t i = 0; i < reply.lines().size(); ++i) {
-    const std::size_t begin = out.size();
-    out.append(code);
-    out.push_back(i + 1 < reply.lines().size() ? '-' : ' ');
-    out.append(enhanced);
-    if (!enhanced.empty() && !reply.lines()[i].empty()) out.push_back(' ');
-    out.append(cut(reply.lines()[i], longest - (out.size() - begin)));
-    out.append("\r\n");
+  char head[5 + code_octets];  // code, separator, enhanced code, space
+  char* end = std::to_chars(head, head + 3, reply.code()).ptr;
+  char& separator = *end++;
+  if (with_enhanced && reply.enhanced()) end = put(end, *reply.enhanced());
+  const bool enhanced = end != head + 4;
+  const std::size_t longest = reply.code() == 334 ? 4 + max_auth_line : max_wire_line - 2;
+  std::size_t octets = out.size();
+  for (const std::string& line : reply.lines()) octets += sizeof head + line.size() + 2;
+  out.reserve(octets);
+  for (const std::string& line : reply.lines()) {
+    separator = &line == &reply.lines().back() ? ' ' : '-';
+    *end = ' ';
+    const std::string_view front(head, end + (enhanced && !line.empty() ? 1 : 0));
+    out.append(front).append(cut(line, longest - front.size())).append("\r\n");
   }
 }
 
@@ -111,8 +121,12 @@ std::string to_wire(const Reply& reply) {
 }
 
 std::string to_text(const Reply& reply) {
-  std::string out = std::to_string(reply.code());
-  if (reply.enhanced()) out.append(" ").append(format(*reply.enhanced()));
+  char head[5 + code_octets];
+  char* end = std::to_chars(head, head + 3, reply.code()).ptr;
+  if (reply.enhanced()) *end++ = ' ', end = put(end, *reply.enhanced());
+  std::string out;
+  out.reserve(sizeof head + reply.lines().front().size());
+  out.assign(head, end);
   const char* separator = " ";
   for (const std::string& line : reply.lines()) {
     if (line.empty() && reply.lines().size() == 1) break;

@@ -1,6 +1,7 @@
 #include "protocol/characters.h"
 #include "protocol/reply.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace protocol {
@@ -21,7 +22,7 @@ std::optional<EnhancedCode> strip_enhanced_code(int code, std::vector<std::strin
   if (!first || first->status_class != code / 100) return std::nullopt;
   for (const std::string& line : lines)
     if (leading_code(line) != first) return std::nullopt;
-  const std::size_t length = format(*first).size();
+  const std::size_t length = std::min(lines.front().find(' '), lines.front().size());
   for (std::string& line : lines) line.erase(0, length + 1);
   return first;
 }
@@ -81,7 +82,7 @@ std::expected<bool, ReplyError> ReplyParser::take_line() {
 
 // Takes one octet that is not ordinary text, or the run of text before the next such octet. True: a reply is complete.
 std::expected<bool, ReplyError> ReplyParser::take_some(std::string_view& input) {
-  constexpr std::string_view special("\r\n\0", 3);
+  static constexpr OctetClass text = octet_class([](char c) { return c != '\r' && c != '\n' && c != '\0'; });
   const char c = input.front();
   if (c == '\0') return std::unexpected(ReplyError::nul);
   if (saw_cr_ != (c == '\n')) return std::unexpected(saw_cr_ ? ReplyError::bare_cr : ReplyError::bare_lf);
@@ -90,7 +91,9 @@ std::expected<bool, ReplyError> ReplyParser::take_some(std::string_view& input) 
     saw_cr_ = c == '\r';
     return c == '\n' ? take_line() : false;
   }
-  const std::string_view run = input.substr(0, input.find_first_of(special));
+  std::size_t octets = 0;
+  while (octets < input.size() && is_in(text, input[octets])) ++octets;
+  const std::string_view run = input.substr(0, octets);
   if (const std::size_t length = line_.size() + run.size(); length > max_line) {
     const bool exchange = line_.substr(0, 4).append(run.substr(0, 4)).starts_with(challenge);
     if (!exchange || length > challenge.size() + max_auth_line) return std::unexpected(ReplyError::line_too_long);

@@ -117,14 +117,19 @@ void put_json(std::string& out, std::string_view raw, const Character& c) {
 // `put` writes one character; what would pass the limit is taken back and "..." stands for the rest.
 template <class Put>
 void append(std::string& out, std::string_view raw, std::size_t limit, std::string_view also, Put put) {
-  const std::size_t start = out.size();
-  const std::size_t room = limit > 3 ? limit - 3 : 0;
   // None of what is asked for besides is more than a pair of brackets.
   const char first = also.empty() ? '\0' : also.front(), second = also.empty() ? '\0' : also.back();
+  const auto stands = [&](char c) { return plain[static_cast<std::uint8_t>(c)] && c != first && c != second; };
+  if (raw.size() <= limit && std::ranges::all_of(raw, stands)) {  // nearly always
+    out.append(raw);
+    return;
+  }
+  const std::size_t start = out.size();
+  const std::size_t room = limit > 3 ? limit - 3 : 0;
   std::size_t cut = start;  // the last place where "..." still fits
   for (std::size_t at = 0; at < raw.size();) {
     std::size_t end = at;
-    while (end < raw.size() && plain[octet(raw, end)] && raw[end] != first && raw[end] != second) ++end;
+    while (end < raw.size() && stands(raw[end])) ++end;
     if (end > at) {
       const std::size_t before = out.size() - start;
       if (room > before && end - at >= room - before) cut = start + room;

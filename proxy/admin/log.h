@@ -36,6 +36,7 @@ class Record {
 
  private:
   void begin(std::string_view key);
+  Record& plain(std::string_view key, std::string_view value);
   Record& field(std::string_view key, std::string_view value, std::string_view open, std::string_view close,
                 std::string_view also);
   Record& settle(std::size_t start, bool was_first);

@@ -64,16 +64,11 @@ Record::Record(config::LogFormat format, Level level, std::string_view trace_id)
 
 // Everything of a field but its value.
 void Record::begin(std::string_view key) {
-  if (!first_) line_ += format_ == config::LogFormat::json ? "," : ", ";
+  const std::string_view comma = first_ ? "" : format_ == config::LogFormat::json ? "," : ", ";
   first_ = false;
-  if (format_ == config::LogFormat::json) {
-    line_ += '"';
-    line_ += key;  // ours, not the client's
-    line_ += "\":";
-  } else if (!key.empty()) {
-    line_ += key;
-    line_ += '=';
-  }
+  line_.append(comma);
+  if (format_ == config::LogFormat::json) line_.append(1, '"').append(key).append("\":");  // key: ours, not the client's
+  else if (!key.empty()) line_.append(key).append(1, '=');
 }
 
 // Takes the field back that began at `start` when the line has become too long.
@@ -103,7 +98,18 @@ Record& Record::field(std::string_view key, std::string_view value, std::string_
 }
 
 Record& Record::text(std::string_view key, std::string_view value) {
-  return bare(value) ? field(key, value, "", "", "") : field(key, value, "\"", "\"", "\"");
+  if (!bare(value)) return field(key, value, "\"", "\"", "\"");
+  return format_ == config::LogFormat::json || value.size() > max_value ? field(key, value, "", "", "")
+                                                                         : plain(key, value);
+}
+
+// A value that may stand as it is.
+Record& Record::plain(std::string_view key, std::string_view value) {
+  const std::size_t start = line_.size();
+  const bool was_first = first_;
+  begin(key);
+  line_ += value;
+  return settle(start, was_first);
 }
 
 Record& Record::path(std::string_view key, std::string_view value) { return field(key, value, "<", ">", "<>"); }
@@ -115,8 +121,7 @@ Record& Record::number(std::string_view key, std::uint64_t value) {
   const bool was_first = first_;
   begin(key);
   char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  line_.append(digits, end.ptr);
+  line_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
   return settle(start, was_first);
 }
 

@@ -60,6 +60,7 @@ Task<Connected> Connector::connect_as(const sockaddr_storage&, const std::vector
 
 Task<Connected> TcpConnector::establish(OwnedFd socket, const config::Endpoint& server, Scope& scope, TimePoint until) {
   if (!socket) co_return refused(server, std::strerror(errno));
+  send_without_delay(socket.get());
   Held held;
   const int begun = co_await begin(socket.get(), server, held, scope, until);
   if (begun == EAGAIN && server.is_unix()) co_return refused(server, "busy");

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/io/tcp_stream.h"
+
 namespace io {
 namespace {
 
@@ -19,6 +21,7 @@ scanner::OwnedFd open_reserve() { return scanner::OwnedFd(::open("/", O_PATH | O
 Listener::Listener(EventLoop& loop, scanner::OwnedFd socket, std::string farewell, Welcome welcome, Starved starved)
     : loop_(loop), socket_(std::move(socket)), reserve_(open_reserve()), farewell_(std::move(farewell)),
       welcome_(std::move(welcome)), starved_(std::move(starved)), scope_(loop) {
+  send_without_delay(socket_.get());
   watch_.emplace(loop_, socket_.get(), FdWatch::Mode::readable, *this);
 }
 

@@ -4,19 +4,22 @@
 
 namespace io {
 
-Task<IoStatus> write_all(Stream& stream, Scope& scope, TimePoint until, std::string_view bytes) {
+IoStatus write_at_once(Stream& stream, std::string_view& bytes) {
   while (!bytes.empty()) {
     const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
     const IoResult result = stream.write(&part, 1);
-    if (result.status == IoStatus::ok) {
-      bytes.remove_prefix(result.count);
-    } else if (result.status != IoStatus::would_block) {
-      co_return result.status;
-    } else if (co_await Wait(scope, until, stream.writable) == Woken::deadline) {
-      co_return IoStatus::timeout;
-    }
+    if (result.status != IoStatus::ok) return result.status;
+    bytes.remove_prefix(result.count);
   }
-  co_return IoStatus::ok;
+  return IoStatus::ok;
+}
+
+Task<IoStatus> write_all(Stream& stream, Scope& scope, TimePoint until, std::string_view bytes) {
+  while (true) {
+    const IoStatus status = write_at_once(stream, bytes);
+    if (status != IoStatus::would_block) co_return status;
+    if (co_await Wait(scope, until, stream.writable) == Woken::deadline) co_return IoStatus::timeout;
+  }
 }
 
 Scratch scratch() {

@@ -54,6 +54,10 @@ class Stream {
   Signal writable;
 };
 
+// Writes what can be written without waiting and advances `bytes` past it. ok: nothing is left; would_block: the rest
+// waits for `writable`.
+IoStatus write_at_once(Stream& stream, std::string_view& bytes);
+
 // Writes all of `bytes` before `until`; the bytes must live until the task ends.
 Task<IoStatus> write_all(Stream& stream, Scope& scope, TimePoint until, std::string_view bytes);
 

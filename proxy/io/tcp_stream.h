@@ -13,9 +13,12 @@ namespace io {
 
 using scanner::OwnedFd;
 
+// TCP_NODELAY; of a socket that listens, for all that it accepts. Sockets of other families are left as they are.
+void send_without_delay(int socket);
+
 class TcpStream final : public Stream, public FdWatch::Owner {
  public:
-  // Takes the non-blocking socket; sets TCP_NODELAY. `connecting`: not writable before the first event says so.
+  // Takes the non-blocking socket, which sends without delay. `connecting`: not writable before the first event says so.
   TcpStream(EventLoop& loop, OwnedFd socket, const sockaddr* peer, socklen_t peer_length, bool connecting = false);
   ~TcpStream() override;
 

@@ -63,6 +63,17 @@ void ClientLeg::give_back(std::string_view rest) {
   lent_ = 0;
 }
 
+bool ClientLeg::flush_at_once() {
+  std::string_view rest = out_;
+  if (io::write_at_once(*stream_, rest) == io::IoStatus::ok) {
+    std::string().swap(out_);  // clear() would keep the memory
+    return true;
+  }
+  torn_ = rest.size() < out_.size();
+  out_.erase(0, out_.size() - rest.size());
+  return false;
+}
+
 io::Task<bool> ClientLeg::flush(io::TimePoint until) {
   const std::string bytes = std::move(out_);
   out_.clear();

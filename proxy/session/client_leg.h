@@ -44,6 +44,7 @@ class ClientLeg {
 
   void queue(const protocol::Reply& reply, bool with_enhanced = true) { append_wire(out_, reply, with_enhanced); }
   std::size_t queued() const { return out_.size(); }
+  bool flush_at_once();  // true: all is out; false: flush() waits for the rest, or knows what is wrong
   io::Task<bool> flush(io::TimePoint until);  // false: the client is gone or does not read
   void flush_now();  // what can be written without waiting, unless half a reply went out before; for farewells
 

@@ -76,6 +76,9 @@ const protocol::Capabilities& all_to_tell() {
 Trust trust_in(const config::Listener& listener, const ClientFacts& client) {
   Trust trust;
   if (client.front && !client.told) return trust;
+  if (listener.proxy_from.empty() && listener.xclient_from.empty() && listener.xforward_from.empty() &&
+      listener.received_from.empty())
+    return trust;
   const auto parsed = protocol::parse_ip(client.ip);
   if (!parsed) return trust;
   const sockaddr_storage storage = socket_address_of(unmapped(*parsed));

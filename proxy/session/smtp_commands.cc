@@ -38,7 +38,7 @@ Task<> SmtpSession::refuse_line(const protocol::Command& command, Reply ours) {
 }
 
 Task<> SmtpSession::on_hello(const protocol::Command& command) {
-  co_await settle();
+  if (!group_.empty()) co_await settle();
   if (ending_) co_return;
   if (greeted_) ++junk_;
   const Verb verb = command.verb;
@@ -148,7 +148,7 @@ Task<> SmtpSession::on_inquiry(const protocol::Command& command) {
 }
 
 Task<> SmtpSession::on_quit() {
-  co_await settle();
+  if (!group_.empty()) co_await settle();
   if (ending_) co_return;
   quit_ = true;
   std::optional<Reply> servers;

@@ -37,7 +37,7 @@ std::unique_ptr<ContentIntake> SmtpSession::take_in(ContentIntake::Form form) {
 }
 
 Task<> SmtpSession::on_data() {
-  co_await settle();
+  if (!group_.empty()) co_await settle();
   if (ending_) co_return;
   if (std::optional<Reply> refusal = refuse_content(Verb::data)) co_return own(std::move(*refusal));
   client_->take_input();
@@ -46,7 +46,8 @@ Task<> SmtpSession::on_data() {
     co_return end_with(reply::make(554, "5.5.0", "Protocol error: you must wait for the reply to DATA"));
   }
   client_->queue(Reply(354, std::nullopt, "End data with <CR><LF>.<CR><LF>"), false);
-  const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
+  bool told = client_->flush_at_once();
+  if (!told) told = co_await client_->flush(scope_.now() + listener_.command_timeout);
   if (!told) {
     ending_ = true;
     co_return;

@@ -24,17 +24,30 @@ void SmtpDownstream::ask(std::string command, bool for_us) {
   for_us_.push_back(for_us);
 }
 
-Task<bool> SmtpDownstream::send_asked() {
+// The next commands to go out, counted as sent.
+std::string SmtpDownstream::take_asked() {
   // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
   const std::size_t count = std::min<std::size_t>(asked_.size(), capabilities_.pipelining ? asked_.size() : 1);
+  outstanding_ += count;
+  last_sent_ = scope_.now();
   std::string group;
+  if (count == 1 && !unproven_) {
+    group = std::move(asked_.front());
+    asked_.erase(asked_.begin());
+    return group;
+  }
   const auto end = asked_.begin() + static_cast<std::ptrdiff_t>(count);
   for (auto each = asked_.begin(); each != end; ++each) group += *each;
   if (unproven_) std::move(asked_.begin(), end, std::back_inserter(sent_));
   asked_.erase(asked_.begin(), end);
-  outstanding_ += count;
-  last_sent_ = scope_.now();
-  const IoStatus sent = co_await write_all(*stream_, scope_, reply_deadline(), group);
+  return group;
+}
+
+Task<bool> SmtpDownstream::send_asked() {
+  const std::string group = take_asked();
+  std::string_view rest = group;
+  IoStatus sent = write_at_once(*stream_, rest);
+  if (sent == IoStatus::would_block) sent = co_await write_all(*stream_, scope_, reply_deadline(), rest);
   if (sent != IoStatus::ok) lose(sent == IoStatus::timeout ? "does not read" : "closed the connection");
   co_return sent == IoStatus::ok;
 }
@@ -53,7 +66,7 @@ Task<Reply> SmtpDownstream::answer_next() {
     asked_.clear();
     co_return lost_reply();
   }
-  if (stream_ && outstanding_ == 0) co_await swallow(reply_deadline());
+  if (stream_ && outstanding_ == 0 && (unheeded_ > 0 || !unread_.empty())) co_await swallow(reply_deadline());
   if (!stream_ && outstanding_ == 0) {
     const bool alive = co_await revive();
     if (!alive) outstanding_ += std::exchange(asked_, {}).size();  // one attempt answers the whole group

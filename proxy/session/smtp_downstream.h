@@ -52,6 +52,7 @@ class SmtpDownstream final : public Downstream {
 
   void ask(std::string command, bool for_us = false);
   io::Task<protocol::Reply> answer_next();
+  std::string take_asked();
   io::Task<bool> send_asked();
   io::Task<std::optional<protocol::Reply>> read_reply(io::TimePoint until);
   std::optional<protocol::Reply> parse_reply(std::string_view& input);

@@ -82,8 +82,10 @@ Task<> SmtpSession::story() {
       if (!line) break;
       co_await obey(*line);
     }
-    co_await settle();
-    const bool told = co_await deliver_replies();
+    if (group_.empty()) sum_up();
+    else co_await settle();
+    bool told = replied_at_once();
+    if (!told) told = co_await deliver_replies();
     if (!told) break;
     // Chunks of one octet, without end: others on this loop have their turn in between.
     if (client_->has_line()) co_await io::Yield(scope_);
@@ -125,7 +127,8 @@ Task<bool> SmtpSession::greet() {
   } else {
     client_->queue(greeting(), false);
   }
-  const bool told = co_await deliver_replies();
+  bool told = replied_at_once();
+  if (!told) told = co_await deliver_replies();
   co_return told && !ending_;
 }
 
@@ -187,37 +190,40 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
     else co_await refuse_line(command, std::move(*refusal));
     co_return;
   }
-  co_await perform(command);
+  std::optional<Task<>> rest = perform(command);
+  if (rest) co_await std::move(*rest);
 }
 
-Task<> SmtpSession::perform(const protocol::Command& command) {
+// What of it takes time, if anything does.
+std::optional<Task<>> SmtpSession::perform(const protocol::Command& command) {
   std::optional<Reply> refusal;
   switch (command.verb) {
     case Verb::ehlo:
     case Verb::helo:
-    case Verb::lhlo: co_await on_hello(command); break;
+    case Verb::lhlo: return on_hello(command);
     case Verb::mail:
-      if (scope_.draining()) co_await say_goodbye(shutting_down());
-      else if (listener_.max_messages != 0 && mails_ >= listener_.max_messages) co_await say_goodbye(enough_messages());
-      else refusal = on_mail(command.argument);
+      if (scope_.draining()) return say_goodbye(shutting_down());
+      if (listener_.max_messages != 0 && mails_ >= listener_.max_messages) return say_goodbye(enough_messages());
+      refusal = on_mail(command.argument);
       break;
     case Verb::rcpt: refusal = on_rcpt(command.argument); break;
     case Verb::rset: on_rset(); break;
-    case Verb::data: co_await on_data(); break;
-    case Verb::bdat: co_await on_bdat(command.argument); break;
-    case Verb::quit: co_await on_quit(); break;
-    case Verb::starttls: co_await on_starttls(command); break;
-    case Verb::xclient: co_await on_xclient(command.argument); break;
-    case Verb::xforward: co_await on_xforward(command.argument); break;
-    case Verb::auth: co_await on_auth(command.argument); break;
-    case Verb::noop: co_await on_noop(); break;
+    case Verb::data: return on_data();
+    case Verb::bdat: return on_bdat(command.argument);
+    case Verb::quit: return on_quit();
+    case Verb::starttls: return on_starttls(command);
+    case Verb::xclient: return on_xclient(command.argument);
+    case Verb::xforward: return on_xforward(command.argument);
+    case Verb::auth: return on_auth(command.argument);
+    case Verb::noop: return on_noop();
     case Verb::vrfy:
     case Verb::expn:
     case Verb::help:
-    case Verb::etrn: co_await on_inquiry(command); break;
+    case Verb::etrn: return on_inquiry(command);
     default: own(reply::make(502, "5.5.1", std::string(command.word) + " is not offered here")); break;
   }
-  if (refusal) co_await refuse_line(command, std::move(*refusal));
+  if (refusal) return refuse_line(command, std::move(*refusal));
+  return std::nullopt;
 }
 
 // Behind the answers of the group, unless one of them was a farewell itself.
@@ -241,6 +247,10 @@ Task<> SmtpSession::settle() {
     else apply_reset(answered);
     say(answered);
   }
+  sum_up();
+}
+
+void SmtpSession::sum_up() {
   state_ = actual_state();
   const bool junk = junk_ > listener_.max_junk;
   if (!ending_ && (errors_ > listener_.max_errors || junk)) {
@@ -282,6 +292,13 @@ void SmtpSession::say(const Reply& reply) {
 void SmtpSession::end_with(const Reply& reply) {
   client_->queue(reply);
   ending_ = true;
+}
+
+// Nearly always: the kernel takes them.
+bool SmtpSession::replied_at_once() {
+  if (errors_ > errors_told_) return false;
+  if (ending_ && !client_->has_unread()) client_->stream().last_words();
+  return client_->flush_at_once();
 }
 
 Task<bool> SmtpSession::deliver_replies() {

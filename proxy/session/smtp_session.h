@@ -48,7 +48,7 @@ class SmtpSession {
   io::Task<bool> await_line();
   std::optional<protocol::Reply> refuse(const protocol::Command& command, std::size_t octets);
   io::Task<> obey(const protocol::Line& line);
-  io::Task<> perform(const protocol::Command& command);
+  std::optional<io::Task<>> perform(const protocol::Command& command);
   io::Task<> refuse_line(const protocol::Command& command, protocol::Reply ours);
   io::Task<protocol::Reply> ask_server(std::string command);
   io::Task<> on_hello(const protocol::Command& command);
@@ -80,6 +80,8 @@ class SmtpSession {
   void apply(const protocol::MailCommand& command, protocol::Reply& answer);
   void apply(const protocol::RcptCommand& command, protocol::Reply& answer);
   void say(const protocol::Reply& reply);
+  void sum_up();
+  bool replied_at_once();
   io::Task<bool> deliver_replies();
   void own(protocol::Reply reply) { group_.emplace_back(std::move(reply)); }
   void end_with(const protocol::Reply& reply);

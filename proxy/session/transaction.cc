@@ -1,5 +1,7 @@
 #include "proxy/session/transaction.h"
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 namespace session {
@@ -28,15 +30,24 @@ std::string_view action_of(const Transaction& mail) {
   return "none";
 }
 
-double seconds_between(io::TimePoint from, io::TimePoint to) {
-  if (from == io::TimePoint{} || to == io::TimePoint{} || to < from) return 0;
-  return std::chrono::duration<double>(to - from).count();
+// Seconds with three decimals, rounded.
+char* put_seconds(char* at, io::TimePoint from, io::TimePoint to) {
+  const bool known = from != io::TimePoint{} && to != io::TimePoint{} && to > from;
+  const auto whole = known ? std::chrono::round<std::chrono::milliseconds>(to - from).count() : 0;
+  at = std::to_chars(at, at + 20, whole / 1000).ptr;
+  *at++ = '.';
+  for (auto unit = 100; unit > 0; unit /= 10) *at++ = static_cast<char>('0' + whole / unit % 10);
+  return at;
 }
 
 std::string delays(const Times& times) {
   const io::TimePoint scanned = times.scan_end == io::TimePoint{} ? times.final_dot : times.scan_end;
-  return fmt::format("{:.3f}/{:.3f}/{:.3f}", seconds_between(times.data_begin, times.final_dot),
-                     seconds_between(times.final_dot, times.scan_end), seconds_between(scanned, times.relay_end));
+  char text[80];
+  char* at = put_seconds(text, times.data_begin, times.final_dot);
+  *at++ = '/';
+  at = put_seconds(at, times.final_dot, times.scan_end);
+  *at++ = '/';
+  return std::string(text, put_seconds(at, scanned, times.relay_end));
 }
 
 std::string notes_of(const Transaction& mail) {
