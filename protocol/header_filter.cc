@@ -55,17 +55,28 @@ void HeaderFilter::take_name(std::string_view& content, std::string& out) {
   keep_held(c == '\n' ? At::line_start : At::keep, out);
 }
 
-// The rest of a line whose fate is known.
-void HeaderFilter::take_line(std::string_view& content, std::string& out) {
+// Where the line ends whose fate is known.
+std::size_t HeaderFilter::pass_line(std::string_view content) {
   const std::size_t lf = content.find('\n');
-  const std::string_view piece = content.substr(0, lf == std::string_view::npos ? lf : lf + 1);
-  header_octets_ += piece.size();
-  if (at_ == At::keep) out.append(piece);
   if (lf != std::string_view::npos) at_ = At::line_start;
-  content.remove_prefix(piece.size());
+  const std::size_t octets = lf == std::string_view::npos ? content.size() : lf + 1;
+  header_octets_ += octets;
+  return octets;
+}
+
+// The rest of a line that stays, and the lines behind it that plainly stay, too: continuations among them.
+void HeaderFilter::keep_lines(std::string_view& content, std::string& out) {
+  std::size_t kept = pass_line(content);
+  while (at_ == At::line_start && kept < content.size() && begins_other(content[kept])) {
+    at_ = At::keep;
+    kept += pass_line(content.substr(kept));
+  }
+  out.append(content.substr(0, kept));
+  content.remove_prefix(kept);
 }
 
 void HeaderFilter::feed(std::string_view content, std::string& out) {
+  out.reserve(out.size() + held_.size() + content.size());
   while (!content.empty()) {
     switch (at_) {
       case At::line_start:
@@ -82,8 +93,10 @@ void HeaderFilter::feed(std::string_view content, std::string& out) {
         take_name(content, out);
         break;
       case At::keep:
+        keep_lines(content, out);
+        break;
       case At::drop:
-        take_line(content, out);
+        content.remove_prefix(pass_line(content));
         break;
       case At::body:
         out.append(content);

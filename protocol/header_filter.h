@@ -35,7 +35,8 @@ class HeaderFilter {
   static Match match(std::string_view name, std::size_t position, char c);
   bool begins_other(char c) const;
   void take_name(std::string_view& content, std::string& out);
-  void take_line(std::string_view& content, std::string& out);
+  std::size_t pass_line(std::string_view content);
+  void keep_lines(std::string_view& content, std::string& out);
   void keep_held(At then, std::string& out);
   std::string removed_field_;
   std::string held_;  // the start of a line whose fate is open

@@ -47,11 +47,18 @@ std::optional<Line> LineBuffer::next() {
   if (crlf) text.remove_suffix(1);
   line.too_long = skipping_ || text.size() > limit_;
   line.bare_lf = !crlf && !line.too_long;
-  line.text = text.substr(0, limit_);
-  line.bare_cr = line.text.find('\r') != std::string::npos;
-  line.nul = line.text.find('\0') != std::string::npos;
+  text = text.substr(0, limit_);
+  line.bare_cr = text.find('\r') != std::string::npos;
+  line.nul = text.find('\0') != std::string::npos;
+  const bool only = begin_ == 0 && lf + 1 == bytes_.size();
   begin_ = scanned_ = skipping_ ? bytes_.size() : lf + 1;
-  if (begin_ == bytes_.size()) release();
+  if (only) {  // nearly always: it takes the memory along
+    bytes_.resize(text.size());
+    line.text = std::move(bytes_);
+  } else {
+    line.text = text;
+  }
+  if (only || begin_ == bytes_.size()) release();
   return line;
 }
 

@@ -97,21 +97,26 @@ Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::vector<std::st
 }
 
 void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
-  char head[5 + code_octets];  // code, separator, enhanced code, space
-  char* end = std::to_chars(head, head + 3, reply.code()).ptr;
-  char& separator = *end++;
-  if (with_enhanced && reply.enhanced()) end = put(end, *reply.enhanced());
-  const bool enhanced = end != head + 4;
+  const std::string code = std::to_string(reply.code());
+  const std::string enhanced = with_enhanced && reply.enhanced() ? format(*reply.enhanced()) : std::string();
   const std::size_t longest = reply.code() == 334 ? 4 + max_auth_line : max_wire_line - 2;
-  std::size_t octets = out.size();
-  for (const std::string& line : reply.lines()) octets += sizeof head + line.size() + 2;
-  out.reserve(octets);
-  for (const std::string& line : reply.lines()) {
-    separator = &line == &reply.lines().back() ? ' ' : '-';
-    *end = ' ';
-    const std::string_view front(head, end + (enhanced && !line.empty() ? 1 : 0));
-    out.append(front).append(cut(line, longest - front.size())).append("\r\n");
-  }
+  const std::size_t begin = out.size();
+  std::size_t most = begin;
+  for (const std::string& line : reply.lines()) most += 4 + enhanced.size() + 1 + line.size() + 2;
+  out.resize_and_overwrite(most, [&](char* to, std::size_t) {
+    char* at = to + begin;
+    const auto put = [&at](std::string_view text) { at = std::copy(text.begin(), text.end(), at); };
+    for (const std::string& line : reply.lines()) {
+      const char* const start = at;
+      put(code);
+      *at++ = &line == &reply.lines().back() ? ' ' : '-';
+      put(enhanced);
+      if (!enhanced.empty() && !line.empty()) *at++ = ' ';
+      put(cut(line, longest - static_cast<std::size_t>(at - start)));
+      put("\r\n");
+    }
+    return static_cast<std::size_t>(at - to);
+  });
 }
 
 std::string to_wire(const Reply& reply) {
