@@ -200,12 +200,16 @@ std::string format(const Mailbox& mailbox) {
 
 bool is_ascii(const Mailbox& mailbox) { return is_ascii(mailbox.local_part) && is_ascii(mailbox.domain); }
 
-std::string format_path(const Mailbox& forward_path) {
-  std::string out;
-  out.reserve(forward_path.local_part.size() + forward_path.domain.size() + 5);
+void append_path(std::string& out, const Mailbox& forward_path) {
+  out.reserve(out.size() + forward_path.local_part.size() + forward_path.domain.size() + 6);
   out.push_back('<');
   append(out, forward_path);
   out.push_back('>');
+}
+
+std::string format_path(const Mailbox& forward_path) {
+  std::string out;
+  append_path(out, forward_path);
   return out;
 }
 std::string format_path(const ReversePath& path) { return path ? format_path(*path) : "<>"; }

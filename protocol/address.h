@@ -27,6 +27,7 @@ bool is_ascii(const Mailbox& mailbox);
 // Reverse-path: nothing = the null reverse-path <>.
 using ReversePath = std::optional<Mailbox>;
 std::string format_path(const ReversePath& path);  // "<>" or "<local@domain>"
+void append_path(std::string& out, const Mailbox& forward_path);
 std::string format_path(const Mailbox& forward_path);
 
 // Each takes its production from the front of `input` and advances it past what was understood.

@@ -8,6 +8,8 @@
 namespace protocol {
 namespace {
 
+constexpr std::size_t usual_octets = 80;  // of MAIL and RCPT, with the CRLF that goes behind them
+
 struct Name {
   std::string_view word;
   Verb verb;
@@ -134,11 +136,22 @@ std::string format(const MailCommand& command, const Capabilities& downstream) {
   if (!downstream.size) parameters.size.reset();
   if (downstream.auth.empty()) parameters.auth.reset();
   parameters.prdr = parameters.prdr && downstream.prdr;
-  return "MAIL FROM:" + format_path(command.reverse_path) + format(parameters);
+  std::string out;
+  out.reserve(usual_octets);
+  out.append("MAIL FROM:");
+  if (command.reverse_path) append_path(out, *command.reverse_path);
+  else out.append("<>");
+  append(out, parameters);
+  return out;
 }
 
 std::string format(const RcptCommand& command) {
-  return "RCPT TO:" + format_path(command.forward_path) + format(command.parameters);
+  std::string out;
+  out.reserve(usual_octets);
+  out.append("RCPT TO:");
+  append_path(out, command.forward_path);
+  append(out, command.parameters);
+  return out;
 }
 
 }  // namespace protocol

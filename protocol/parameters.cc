@@ -161,8 +161,7 @@ std::expected<RcptParameters, Reply> parse_rcpt_parameters(std::string_view text
   return out;
 }
 
-std::string format(const MailParameters& parameters) {
-  std::string out;
+void append(std::string& out, const MailParameters& parameters) {
   if (parameters.size) out.append(" SIZE=").append(std::to_string(*parameters.size));
   for (const BodyName& name : body_names)
     if (parameters.body == name.body) out.append(" BODY=").append(name.word);
@@ -171,14 +170,11 @@ std::string format(const MailParameters& parameters) {
   append(out, " ENVID=", parameters.envid);
   append(out, " AUTH=", parameters.auth);
   if (parameters.prdr) out.append(" PRDR");
-  return out;
 }
 
-std::string format(const RcptParameters& parameters) {
-  std::string out;
+void append(std::string& out, const RcptParameters& parameters) {
   append(out, " NOTIFY=", parameters.notify);
   append(out, " ORCPT=", parameters.orcpt);
-  return out;
 }
 
 }  // namespace protocol

@@ -37,8 +37,8 @@ struct RcptParameters {
 std::expected<MailParameters, Reply> parse_mail_parameters(std::string_view text, const Capabilities& offered);
 std::expected<RcptParameters, Reply> parse_rcpt_parameters(std::string_view text, const Capabilities& offered);
 
-// With a leading space before each parameter; empty when there is none.
-std::string format(const MailParameters& parameters);
-std::string format(const RcptParameters& parameters);
+// With a leading space before each parameter; nothing when there is none.
+void append(std::string& out, const MailParameters& parameters);
+void append(std::string& out, const RcptParameters& parameters);
 
 }  // namespace protocol

@@ -66,20 +66,21 @@ const protocol::ContentCounts& ContentIntake::counts() const {
 }
 
 bool ContentIntake::decode(std::string_view& bytes) {
+  static thread_local std::string decoded;  // while the filter looks at it, or to be thrown away
+  decoded.clear();
   const bool direct = !mail_.refusal && filter_.passthrough();
-  const bool end = decode_to(bytes, direct ? mail_.spool->pending() : decoded_);
+  const bool end = decode_to(bytes, direct ? mail_.spool->pending() : decoded);
   const bool whole = is_whole();
-  if (!direct && !mail_.refusal) filter(whole);
-  decoded_.clear();
+  if (!direct && !mail_.refusal) filter(decoded, whole);
   mail_.counts = counts();
   if (!mail_.refusal) store(whole);
   if (whole && !mail_.refusal) refuse_by_content();
   return end;
 }
 
-void ContentIntake::filter(bool whole) {
-  meter_.feed(decoded_);
-  filter_.feed(decoded_, mail_.spool->pending());
+void ContentIntake::filter(std::string_view decoded, bool whole) {
+  meter_.feed(decoded);
+  filter_.feed(decoded, mail_.spool->pending());
   if (whole) filter_.finish(mail_.spool->pending());
   refuse_by_header();
 }
@@ -95,7 +96,6 @@ void ContentIntake::store(bool whole) {
 void ContentIntake::refuse(protocol::Reply reply) {
   mail_.refusal = std::move(reply);
   mail_.spool.reset();  // its memory and its file are free at once
-  std::string().swap(decoded_);
   if (auto* const chunks = std::get_if<protocol::ChunkReader>(&decoder_)) chunks->discard();
 }
 

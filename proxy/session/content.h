@@ -55,7 +55,7 @@ class ContentIntake final : public Intake {
   bool decode_to(std::string_view& bytes, std::string& out);
   bool is_whole() const;
   const protocol::ContentCounts& counts() const;
-  void filter(bool whole);
+  void filter(std::string_view decoded, bool whole);
   void store(bool whole);
   void refuse(protocol::Reply reply);
   void refuse_by_header();
@@ -67,7 +67,6 @@ class ContentIntake final : public Intake {
   std::variant<protocol::DotDecoder, protocol::ChunkReader> decoder_;
   protocol::HeaderFilter filter_;
   protocol::HeaderMeter meter_;
-  std::string decoded_;  // while the filter looks at it, or while it is thrown away
 };
 
 enum class ContentEnd { complete, client_gone, too_slow };

@@ -74,7 +74,7 @@ Capabilities offer(const Services& services, const config::Listener& listener, c
   carry.expn = holds(listener.forward_commands, "EXPN");
   carry.help = holds(listener.forward_commands, "HELP") || shows_server(services, listener);
   carry.etrn = holds(listener.forward_commands, "ETRN");
-  carry.auth = may_authenticate(listener, client);
+  carry.auth = !downstream.auth.empty() && may_authenticate(listener, client);
   carry.auth_allowed = listener.auth_mechanisms;
   const bool one_by_one = takes_one_recipient(services, listener);
   carry.limits = downstream.limits || one_by_one || listener.max_messages != 0 || listener.max_recipients < promised_recipients;

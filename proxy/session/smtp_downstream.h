@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "proxy/io/frame_pool.h"
 #include "proxy/session/connection_pool.h"
 #include "proxy/session/downstream.h"
 #include "proxy/session/identity.h"
@@ -20,6 +21,10 @@ class SmtpDownstream final : public Downstream {
   SmtpDownstream(const Services& services, const config::Downstream& settings, const config::Listener& listener,
                  const ClientFacts& client, io::Scope& scope)
       : services_(services), settings_(settings), listener_(listener), client_(client), scope_(scope) {}
+
+  // One per session, and too large for malloc's quick lists.
+  static void* operator new(std::size_t size) { return io::FramePool::take(size); }
+  static void operator delete(void* memory, std::size_t size) { io::FramePool::give(memory, size); }
 
   io::Task<protocol::Reply> open() override;
   io::Task<protocol::Reply> hello(protocol::Verb verb, std::string name) override;
