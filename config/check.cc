@@ -31,6 +31,7 @@ class Checker {
     check_identity(config_, problems_);
     check_interception(config_, machine_, problems_);
     check_gate(config_, problems_);
+    check_bans(config_, problems_);
     check_tls(config_, machine_, problems_);
   }
 

@@ -17,6 +17,11 @@ void check_identity(const Config& config, Problems& problems);
 void check_interception(const Config& config, const Surroundings& machine, Problems& problems);
 // The part of it about what is decided before a connection exists.
 void check_gate(const Config& config, Problems& problems);
+// The part of it about bans.
+void check_bans(const Config& config, Problems& problems);
+// Connections are handed to it by a packet filter of Linux; the backend is one, or may become one.
+bool goes_by_linux(const Listener& listener);
+bool has_linux_filter(Backend backend);
 // The part of it about TLS; comes last, for it reads certificates and keys.
 void check_tls(const Config& config, const Surroundings& machine, Problems& problems);
 

@@ -1,4 +1,4 @@
-// The gate and bans: what they need of the listeners and of the backend.
+// The gate: what it needs of the listeners and of the backend.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,28 +9,6 @@ namespace config {
 namespace {
 
 constexpr std::size_t most_queues = 65536;
-
-bool goes_by_linux(const Listener& listener) {
-  return listener.intercept == Intercept::redirect || listener.intercept == Intercept::tproxy;
-}
-
-bool has_linux_filter(Backend backend) {
-  return backend == Backend::automatic || backend == Backend::nft || backend == Backend::iptables;
-}
-
-void check_bans(const Config& config, Problems& problems) {
-  const std::string at = "/firewall/bans";
-  if (!config.firewall.bans.on) {
-    if (!config.firewall.bans.never.empty()) problems.error(at + "/never", "belongs to bans that are on");
-    return;
-  }
-  if (!has_linux_filter(config.firewall.backend))
-    problems.error(at + "/on", "is for Linux alone: gatepost writes no such rules for other packet filters");
-  else if (config.firewall.backend == Backend::nft)
-    problems.error(at + "/on", "needs ipset, and so the backend iptables");
-  else if (std::ranges::none_of(config.listeners, goes_by_linux))
-    problems.error(at + "/on", "there is nothing to be banned from: no listener has intercept");
-}
 
 void check_queues(const Config& config, Problems& problems) {
   const std::string at = "/firewall/gate";
@@ -54,10 +32,17 @@ void check_queues(const Config& config, Problems& problems) {
 
 }  // namespace
 
+bool goes_by_linux(const Listener& listener) {
+  return listener.intercept == Intercept::redirect || listener.intercept == Intercept::tproxy;
+}
+
+bool has_linux_filter(Backend backend) {
+  return backend == Backend::automatic || backend == Backend::nft || backend == Backend::iptables;
+}
+
 void check_gate(const Config& config, Problems& problems) {
   if (problems.failed("/firewall") || problems.failed("/listeners")) return;
   check_queues(config, problems);
-  check_bans(config, problems);
 }
 
 }  // namespace config

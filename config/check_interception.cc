@@ -23,10 +23,7 @@ bool common(const std::vector<Value>& one, const std::vector<Value>& other) {
 }
 
 bool within(const Netmask& inner, const Netmask& outer) {
-  Netmask widened = inner;
-  for (unsigned bit = outer.prefix; bit < 128; ++bit)
-    widened.network[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> (bit % 8)));
-  return inner.prefix >= outer.prefix && widened.network == outer.network;
+  return inner.prefix >= outer.prefix && overlap(inner, outer);
 }
 
 // Whether every destination of `one` is one of `other`, too.
@@ -157,6 +154,10 @@ class ListenerChecker {
 
   void scopes() {
     const bool output = has(listener_.scopes, Scope::output);
+    if (listener_.direction == Direction::outgoing && has(listener_.scopes, Scope::input))
+      error("/scopes",
+            "\"input\" takes connections to this host itself, whose mail is incoming; outgoing mail has the scopes "
+            "\"forward\" and \"output\"");
     if (listener_.intercept != Intercept::redirect && output)
       error("/scopes", "\"output\" is for \"redirect\" only: other ways see no connection of this host itself");
     if (listener_.direction == Direction::outgoing || !listener_.protected_networks.empty()) return;
@@ -195,6 +196,16 @@ class ListenerChecker {
       error("/downstream",
             fmt::format("{} spoofs the client's address; that needs \"intercept\": \"tproxy\" or \"divert\"",
                         in_quotes(listener_.downstream)));
+    const bool tells =
+        downstream.identity == Identity::xclient ||
+        (transparent && (downstream.identity == Identity::automatic || downstream.identity == Identity::spoof));
+    if (downstream.original && !tells && listener_.intercept != Intercept::none &&
+        listener_.direction == Direction::outgoing && has(listener_.scopes, Scope::forward) &&
+        listener_.interfaces.empty())
+      problems_.warning(
+          at_ + "/interfaces",
+          "without them \"forward\" also takes mail of the world for servers behind this host, which would "
+          "come from an address of this host and may be trusted; name the interfaces of the clients");
   }
 
   const Config& config_;

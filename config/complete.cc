@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <vector>
 
 #include "config/check.h"
 #include "config/quote.h"
@@ -32,16 +33,20 @@ void look_up(const std::string& user, const std::string& pointer, Account& accou
 
 void complete_accounts(Config& config, const Surroundings& machine, Problems& problems) {
   if (!machine.root) {
-    config.proxy_account = config.keeper_account = config.scanner_account = machine.own;
+    config.proxy_account = config.keeper_account = config.scanner_account = config.gate_account = machine.own;
     return problems.warning(fmt::format(
         "not started by root: all processes run under uid {}, without walls between them", machine.own.uid));
   }
   look_up(config.users.proxy, "/users/proxy", config.proxy_account, machine, problems);
   look_up(config.users.keeper, "/users/keeper", config.keeper_account, machine, problems);
   look_up(config.users.scanner, "/users/scanner", config.scanner_account, machine, problems);
+  const bool gate = config.firewall.gate.queue != 0;  // most have none, and need no account for it
+  if (gate) look_up(config.users.gate, "/users/gate", config.gate_account, machine, problems);
   if (problems.failed("/users")) return;
-  const std::uint32_t proxy = config.proxy_account.uid, keeper = config.keeper_account.uid;
-  if (proxy == keeper || proxy == config.scanner_account.uid || keeper == config.scanner_account.uid)
+  std::vector<std::uint32_t> uids{config.proxy_account.uid, config.keeper_account.uid, config.scanner_account.uid};
+  if (gate) uids.push_back(config.gate_account.uid);
+  std::ranges::sort(uids);
+  if (std::ranges::adjacent_find(uids) != uids.end())
     problems.warning("/users", "two of the accounts are one: no wall stands between their processes");
 }
 

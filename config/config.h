@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "config/bans.h"
 #include "config/netmask.h"
 
 namespace config {
@@ -137,6 +138,7 @@ struct Listener {
   std::vector<std::string> interfaces;      // where they come in (output: go out); none = all but loopback
   std::vector<Netmask> protected_networks;  // destinations of incoming mail; none = the addresses of this host
   std::vector<Netmask> skip_sources, skip_destinations;  // connections that are left alone
+  ListenerBans bans;                                     // of their clients
 };
 
 struct Downstream {
@@ -246,6 +248,7 @@ struct Users {  // names or numbers; looked up when the config is loaded
   std::string proxy = "gatepost";
   std::string keeper = "gatepost-keeper";
   std::string scanner = "gatepost-scanner";
+  std::string gate = "gatepost-gate";  // looked up only when there is a gate
 };
 struct Account {
   std::uint32_t uid = 0, gid = 0;
@@ -265,7 +268,7 @@ struct Config {
   Log log;
   Firewall firewall;
   Users users;
-  Account proxy_account, keeper_account, scanner_account;  // from users; not root: our own
+  Account proxy_account, keeper_account, scanner_account, gate_account;  // from users; not root: our own
   const Downstream& downstream_of(const Listener& listener) const { return downstreams.at(listener.downstream); }
 };
 

@@ -76,6 +76,29 @@ std::array<std::uint8_t, 16> octets_of(const sockaddr* address) {
   return octets;
 }
 
+Netmask network_around(std::array<std::uint8_t, 16> address, unsigned prefix) {
+  for (unsigned bit = prefix; bit < 128; ++bit)
+    address[bit / 8] = static_cast<std::uint8_t>(address[bit / 8] & ~(0x80U >> (bit % 8)));
+  Netmask netmask;
+  netmask.network = address;
+  netmask.prefix = prefix;
+  const bool four = is_ipv4(netmask);
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(four ? AF_INET : AF_INET6, address.data() + (four ? 12 : 0), text, sizeof text);
+  netmask.text = text;
+  if (prefix != 128) netmask.text += "/" + std::to_string(prefix - (four ? mapped_bits : 0));
+  return netmask;
+}
+
+bool is_ipv4(const Netmask& netmask) {
+  constexpr std::array<std::uint8_t, 12> prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+  return netmask.prefix >= mapped_bits && std::equal(prefix.begin(), prefix.end(), netmask.network.begin());
+}
+
+bool overlap(const Netmask& one, const Netmask& other) {
+  return same_prefix(one.network, other.network, std::min(one.prefix, other.prefix));
+}
+
 bool contains(const Netmask& netmask, const sockaddr* address) {
   if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return false;
   return same_prefix(netmask.network, octets_of(address), netmask.prefix);

@@ -118,6 +118,7 @@ Section users() {
           key<&Users::proxy>("proxy", as(account_name), "The processes that speak SMTP."),
           key<&Users::keeper>("keeper", as(account_name), "The process that writes mail to disk."),
           key<&Users::scanner>("scanner", as(account_name), "The processes that look into mail."),
+          key<&Users::gate>("gate", as(account_name), "The process that decides about connections, if there is a gate."),
       });
 }
 

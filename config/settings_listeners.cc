@@ -111,7 +111,7 @@ Section listener_settings() {
           key<&L::address>("address", needed(), "Address to listen on; port 0 takes any free port."),
           key<&L::downstream>("downstream", needed(), "Name of the downstream that gets the mail."),
       },
-      {listener_tls_settings()});
+      {listener_tls_settings(), listener_bans_settings()});
   for (std::vector<Setting> (*group)() : {interception_settings, waits, bounds, content, identity, extensions})
     for (Setting& setting : group()) section.settings.push_back(std::move(setting));
   section.required = true;

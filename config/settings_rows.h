@@ -16,7 +16,8 @@ Section listener_settings();    // settings_listeners.cc
 Section downstream_settings();  // settings_downstreams.cc
 Section firewall_settings();    // settings_interception.cc
 Section gate_settings();        // settings_gate.cc
-Section bans_settings();        // settings_gate.cc
+Section bans_settings();           // settings_bans.cc
+Section listener_bans_settings();  // settings_bans.cc
 std::vector<Setting> interception_settings();  // of a listener; settings_interception.cc
 Section listener_tls_settings();    // settings_tls.cc
 Section downstream_tls_settings();  // settings_tls.cc

@@ -111,11 +111,10 @@ std::expected<void, Failure> run_all(const StateFile& file, State& state, const 
   return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
 }
 
-std::expected<bool, Failure> remove_steps(const StateFile& file, const std::vector<Step>& steps, const Watch& watch) {
+std::expected<void, Failure> remove_steps(const std::vector<Step>& steps, const Watch& watch) {
   std::vector<std::string> wrong = run_steps(steps, watch, true);
   if (!wrong.empty()) return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
-  file.erase();
-  return true;
+  return {};
 }
 
 }  // namespace
@@ -143,13 +142,20 @@ std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& 
   return wrong;
 }
 
+std::vector<std::string> take_back(const State& state) {
+  // What was in force comes first: the rules that are to go may still use the lists that are to go.
+  std::vector<std::string> wrong;
+  if (state.previous) wrong = run_steps(state.previous->apply, unseen, true);
+  for (std::string& each : run_steps(without(state.plan.remove, state.previous), unseen, true))
+    wrong.push_back(std::move(each));
+  return wrong;
+}
+
 std::vector<std::string> roll_back(const StateFile& file, const State& state) {
-  std::vector<std::string> wrong = run_steps(without(state.plan.remove, state.previous), unseen, true);
-  if (state.previous)
-    for (std::string& each : run_steps(state.previous->apply, unseen, true)) wrong.push_back(std::move(each));
+  std::vector<std::string> wrong = take_back(state);
   if (!wrong.empty()) return wrong;
   if (!state.previous) {
-    file.erase();
+    file.close(state);
     return wrong;
   }
   const auto saved = file.save(
@@ -181,7 +187,7 @@ std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOpti
   state.token = new_token();
   state.deadline = static_cast<std::uint64_t>(::time(nullptr) + options.confirm_within.count());
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
-  if (options.confirm_within.count() > 0 && !post_guardian(options.directory, state.token, options.confirm_within))
+  if (options.confirm_within.count() > 0 && !post_guardian(options.directory, state, options.confirm_within))
     return failure(Failure::Kind::step, undo_after_failure(*file, state) + "; no process could be started to wait");
   if (auto done = run_all(*file, state, options); !done) return std::unexpected(std::move(done.error()));
   return state.plan;
@@ -218,7 +224,9 @@ std::expected<bool, Failure> remove(const std::string& directory, const Watch& w
   std::vector<Step> steps = (*found)->plan.remove;
   if ((*found)->previous)
     for (Step& each : without((*found)->previous->remove, (*found)->plan)) steps.push_back(std::move(each));
-  return remove_steps(*file, steps, watch);
+  if (const auto done = remove_steps(steps, watch); !done) return std::unexpected(done.error());
+  file->close(**found);
+  return true;
 }
 
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
@@ -231,7 +239,8 @@ std::expected<bool, Failure> remove_planned(const config::Config& config, const 
   facts->routing_tables.clear();  // what is there may well be ours
   const auto planned = plan_with(config, *std::move(facts));
   if (!planned) return std::unexpected(planned.error());
-  return remove_steps(*file, planned->first.remove, watch);
+  if (const auto done = remove_steps(planned->first.remove, watch); !done) return std::unexpected(done.error());
+  return true;
 }
 
 }  // namespace firewall

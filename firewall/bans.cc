@@ -2,109 +2,151 @@
 
 #include <fmt/format.h>
 
-#include <sstream>
+#include <algorithm>
+#include <optional>
 
+#include "config/duration.h"
+#include "firewall/ban_lists.h"
 #include "firewall/command.h"
 #include "firewall/rules.h"
 
 namespace firewall {
 namespace {
 
-Version version_of(const config::Netmask& network) {
-  return networks_of({network}, Version::v4).empty() ? Version::v6 : Version::v4;
-}
+using std::chrono::seconds;
 
-std::string without_line_end(std::string text) {
-  while (text.ends_with('\n')) text.pop_back();
-  return text;
-}
+Version version_of(const config::Netmask& network) { return is_ipv4(network) ? Version::v4 : Version::v6; }
 
-std::unexpected<std::string> trouble(const Outcome& outcome) {
-  if (outcome.err.find("does not exist") != std::string::npos)
+std::unexpected<std::string> trouble(const char* program, const Outcome& outcome) {
+  const bool absent = outcome.err.find("does not exist") != std::string::npos ||
+                      outcome.err.find("there is no such program") != std::string::npos;
+  if (absent)
     return std::unexpected<std::string>(
         "there is no list of banned clients: set firewall.bans.on, then run \"gatepost firewall apply\"");
-  return std::unexpected("ipset: " + without_line_end(outcome.err));
+  std::string said = outcome.err;
+  while (said.ends_with('\n')) said.pop_back();
+  return std::unexpected(fmt::format("{}: {}", program, said));
 }
 
-// As ipset has it; of /0 it would have to be two.
+// As sets have it; of /0 it would have to be two.
 std::expected<std::string, std::string> name_of(const config::Netmask& network) {
   const std::vector<std::string> names = networks_of({network}, version_of(network));
   if (names.size() != 1) return std::unexpected(network.text + " is every address there is");
   return names.front();
 }
 
-config::Netmask first_address(config::Netmask network) {
-  network.prefix = 128;
-  return network;
+// What nft says of a set of ours; nothing where the rules are not nft's.
+std::optional<std::string> nft_set(std::string_view what, Version version) {
+  const Outcome outcome = run({{"nft", "-j", "list", "set", "inet", std::string(nft_bans_table),
+                                fmt::format("{}{}", what, number_of(version))}});
+  return outcome.ok() ? std::optional(outcome.out) : std::nullopt;
 }
 
-// A network of the allow-list that holds `network`, or that begins inside it.
-bool touches_never(const config::Netmask& network, Version version) {
-  const std::string set = fmt::format("gatepost{}-never-banned", number_of(version));
-  const auto first = networks_of({first_address(network)}, version);
-  if (!first.empty() && run({{"ipset", "test", set, first.front()}}).ok()) return true;
-  for (const Ban& each : bans_in(output_of({"ipset", "save", set}), set)) {
-    const auto listed = config::parse_netmask(each.network);
-    if (!listed || listed->prefix < network.prefix) continue;
-    config::Netmask widened = *listed;
-    for (unsigned bit = network.prefix; bit < 128; ++bit)
-      widened.network[bit / 8] = static_cast<std::uint8_t>(widened.network[bit / 8] & ~(0x80U >> (bit % 8)));
-    if (widened.network == network.network) return true;
+std::vector<AddressRange> never_banned(Version version, bool by_nft) {
+  if (by_nft) return ranges_in_nft(nft_set("never", version).value_or(""));
+  const std::string set = never_banned_set(version);
+  std::vector<AddressRange> all;
+  for (const Ban& each : bans_in(output_of({"ipset", "save", set}), set))
+    if (const auto network = config::parse_netmask(each.network)) all.push_back(range_of(*network));
+  return all;
+}
+
+bool ends_sooner(seconds one, seconds other) { return one != seconds{0} && (other == seconds{0} || one < other); }
+
+struct Overlaps {
+  bool covered = false;             // by a wider one that lasts as long
+  std::vector<std::string> inside;  // to go
+};
+
+std::expected<Overlaps, std::string> overlaps(const config::Netmask& network, seconds time,
+                                              const std::vector<Ban>& banned) {
+  Overlaps found;
+  for (const Ban& each : banned) {
+    const auto other = config::parse_netmask(each.network);
+    if (!other || !overlap(*other, network) || other->prefix == network.prefix) continue;
+    if (other->prefix > network.prefix && !ends_sooner(time, each.left)) {
+      found.inside.push_back(each.network);
+    } else if (other->prefix < network.prefix && !ends_sooner(each.left, time)) {
+      found.covered = true;
+    } else {
+      return std::unexpected(fmt::format("{} {} {}, which is banned already and ends {}; remove that ban first",
+                                         network.text, other->prefix < network.prefix ? "is inside" : "holds",
+                                         each.network, other->prefix < network.prefix ? "sooner" : "later"));
+    }
   }
-  return false;
+  return found;
+}
+
+std::string nft_element(const char* verb, Version version, const std::string& name, const std::string& more = "") {
+  return fmt::format("{} element inet {} banned{} {{ {}{} }}\n", verb, nft_bans_table, number_of(version), name, more);
+}
+
+std::expected<void, std::string> ban_by_nft(const config::Netmask& network, const std::string& name, seconds time,
+                                            const std::string& comment, const std::string& set) {
+  const Version version = version_of(network);
+  const auto others = overlaps(network, time, bans_in_nft(set));
+  if (!others) return std::unexpected(others.error());
+  if (others->covered) return {};
+  // nft sees overlaps with what goes in the same transaction. One that has just ended by itself is no failure.
+  for (const std::string& each : others->inside) run({{"nft", "-f", "-"}, nft_element("delete", version, each)});
+  std::string more = time == seconds{0} ? "" : fmt::format(" timeout {}s", time.count());
+  more += fmt::format(" comment \"{}\"", comment);
+  // An entry that is there keeps what it has unless it goes first; one that is not there could not go.
+  const Outcome done = run({{"nft", "-f", "-"},
+                            nft_element("add", version, name) + nft_element("delete", version, name) +
+                                nft_element("add", version, name, more)});
+  if (!done.ok()) return trouble("nft", done);
+  return {};
 }
 
 }  // namespace
-
-std::vector<Ban> bans_in(const std::string& text, const std::string& set) {
-  std::vector<Ban> all;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string verb, name, network, word;
-    if (!(words >> verb >> name >> network) || verb != "add" || name != set) continue;
-    Ban ban{network};
-    std::int64_t seconds = 0;
-    while (words >> word)
-      if (word == "timeout" && words >> seconds) ban.left = std::chrono::seconds(seconds);
-    all.push_back(std::move(ban));
-  }
-  return all;
-}
 
 std::expected<std::vector<Ban>, std::string> list_bans() {
   std::vector<Ban> all;
   bool any_set = false;
   Outcome last;
   for (const Version version : {Version::v4, Version::v6}) {  // rules of one family alone have one set
+    if (const auto set = nft_set("banned", version)) {
+      any_set = true;
+      for (Ban& each : bans_in_nft(*set)) all.push_back(std::move(each));
+      continue;
+    }
     last = run({{"ipset", "save", banned_set(version)}});
     if (!last.ok()) continue;
     any_set = true;
     for (Ban& each : bans_in(last.out, banned_set(version))) all.push_back(std::move(each));
   }
-  if (!any_set) return trouble(last);
+  if (!any_set) return trouble("ipset", last);
   return all;
 }
 
-std::expected<void, std::string> ban(const config::Netmask& network, std::chrono::seconds time) {
+std::expected<void, std::string> ban(const config::Netmask& network, seconds time, std::string reason) {
   const Version version = version_of(network);
   const auto name = name_of(network);
   if (!name) return std::unexpected(name.error());
-  if (touches_never(network, version))
+  const auto set = nft_set("banned", version);
+  const auto never = never_banned(version, set.has_value());
+  if (std::ranges::any_of(never, [&](const AddressRange& each) { return touch(each, range_of(network)); }))
     return std::unexpected(network.text + " is, or holds, a client that is never banned (firewall.bans.never)");
-  const Outcome done =
-      run({{"ipset", "-exist", "add", banned_set(version), *name, "timeout", std::to_string(time.count())}});
-  if (!done.ok()) return trouble(done);
+  const std::string comment = as_comment(std::move(reason));
+  if (set) return ban_by_nft(network, *name, time, comment, *set);
+  const Outcome done = run({{"ipset", "-exist", "add", banned_set(version), *name, "timeout",
+                             std::to_string(time.count()), "comment", comment}});
+  if (!done.ok()) return trouble("ipset", done);
   return {};
 }
 
 std::expected<bool, std::string> unban(const config::Netmask& network) {
+  const Version version = version_of(network);
   const auto name = name_of(network);
   if (!name) return std::unexpected(name.error());
-  const Outcome done = run({{"ipset", "del", banned_set(version_of(network)), *name}});
+  const bool by_nft = nft_set("banned", version).has_value();
+  const Outcome done = by_nft ? run({{"nft", "-f", "-"}, nft_element("delete", version, *name)})
+                              : run({{"ipset", "del", banned_set(version), *name}});
   if (done.ok()) return true;
-  if (done.err.find("not added") != std::string::npos) return false;
-  return trouble(done);
+  for (const char* absent : {"not added", "element does not exist"})
+    if (done.err.find(absent) != std::string::npos) return false;
+  return trouble(by_nft ? "nft" : "ipset", done);
 }
 
 }  // namespace firewall

@@ -1,5 +1,6 @@
-// Banned clients: sets of the kernel (ipset), in which an entry goes away by itself. Rules look at them when
-// firewall.bans is on; no process of ours has to live for it. Each function runs programs and blocks.
+// Banned clients: sets of the kernel (of nft or ipset, as the rules in force are), in which an entry goes away by
+// itself. Rules look at them when firewall.bans is on; no process of ours has to live for it. Each function runs
+// programs and blocks.
 #pragma once
 
 #include <chrono>
@@ -17,18 +18,18 @@ inline constexpr std::chrono::seconds longest_ban{2'147'483};  // as the kernel 
 struct Ban {
   std::string network;           // "192.0.2.1", "2001:db8::/32"
   std::chrono::seconds left{0};  // 0 = until it is removed
+  std::string reason{};          // empty: nobody has said why
   bool operator==(const Ban&) const = default;
 };
 
 // The error is a sentence: not root, no ipset, or no rules with bans in force.
 std::expected<std::vector<Ban>, std::string> list_bans();
 // For `time` from now on, whatever was said of this network before; 0 = until it is removed. Not a network that touches
-// the allow-list in force, and not all addresses at once.
-std::expected<void, std::string> ban(const config::Netmask& network, std::chrono::seconds time);
+// the allow-list in force, and not all addresses at once. With nft no banned network lies inside another one: a wider
+// one takes the place of those inside that end sooner; inside a wider one that lasts as long there is nothing to do;
+// the rest are errors.
+std::expected<void, std::string> ban(const config::Netmask& network, std::chrono::seconds time, std::string reason);
 // False: that network was not banned, though a larger or smaller one may be.
 std::expected<bool, std::string> unban(const config::Netmask& network);
-
-// The lines "add SET NETWORK timeout SECONDS" among `text`, as `ipset save` writes them; others are passed over.
-std::vector<Ban> bans_in(const std::string& text, const std::string& set);
 
 }  // namespace firewall

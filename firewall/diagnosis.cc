@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <set>
 
 #include "config/endpoint.h"
 #include "firewall/conntrack.h"
@@ -29,12 +28,14 @@ class Diagnosis {
     if (rules_.tproxy4)
       for (const std::string& name : martian_sysctls(facts_))
         add(name + " is not 0: IPv4 packets with our mark are dropped as martians", sysctl(name, "0"));
-    for (const Diversion& each : rules_.diversions) reverse_path(each);
+    for (const Diversion& each : rules_.diversions) {
+      reverse_path(each);
+      bridges(each);
+    }
     conntrack();
     gate();
     for (const config::Listener& each : config_.listeners)
       if (each.intercept != Intercept::none) listening(each);
-    legacy();
     return std::move(faults_);
   }
 
@@ -65,6 +66,34 @@ class Diagnosis {
     }
   }
 
+  // Bridged packets meet the packet filter when that is asked for, and then come in by the bridge.
+  void bridges(const Diversion& each) {
+    if (each.scope == Scope::output) return;
+    const std::string ports = output_of({"ip", "-o", "link", "show", "type", "bridge_slave"});
+    const std::string name =
+        fmt::format("net.bridge.bridge-nf-call-{}", each.version == Version::v4 ? "iptables" : "ip6tables");
+    for (const std::string& interface : each.interfaces) {
+      if (each.scope == Scope::forward && is_bridge(interface) && facts_.sysctl(name) != "1")
+        add(fmt::format("{} is not 1, and listener {} has the bridge {}: bridged packets meet no rule", name,
+                        each.listener, interface),
+            facts_.sysctl(name).empty() ? "modprobe br_netfilter, then gatepost firewall apply" : sysctl(name, "1"));
+      if (const std::string bridge = bridge_of(interface, ports); !bridge.empty())
+        add(fmt::format("{} is a port of the bridge {}, by which all its packets come in: no rule for {} meets them",
+                        interface, bridge, interface),
+            fmt::format("name {} in the interfaces of listener {}", bridge, each.listener));
+    }
+  }
+  // In lines like "3: port0@if2: <...> mtu 1500 ... master br0 state UP ...".
+  static std::string bridge_of(const std::string& port, const std::string& ports) {
+    std::size_t at = ports.find(": " + port + ": ");
+    if (at == std::string::npos) at = ports.find(": " + port + "@");
+    const std::size_t end = ports.find('\n', at);
+    const std::size_t master = at == std::string::npos ? at : ports.find(" master ", at);
+    if (master == std::string::npos || master > end) return {};
+    const std::size_t begin = master + 8;
+    return ports.substr(begin, ports.find(' ', begin) - begin);
+  }
+
   // Clients of the world come in where the way to the world is; where it is not, a strict rp_filter drops them.
   void reverse_path(const Diversion& each) {
     if (each.version != Version::v4 || each.scope == Scope::output || each.direction != Direction::incoming) return;
@@ -92,17 +121,12 @@ class Diagnosis {
     }
   }
 
-  // nfnetlink_queue lists a queue while somebody answers it.
   void gate() {
-    if (rules_.queue == 0) return;
-    std::set<std::uint32_t> answered;
-    std::ifstream list("/proc/net/netfilter/nfnetlink_queue");
-    std::uint32_t number = 0;
-    for (std::string rest; list >> number && std::getline(list, rest);) answered.insert(number);
     for (const Diversion& each : rules_.diversions)
-      if (!answered.contains(rules_.queue_of(each)))
-        add(fmt::format("the gate does not run: nobody answers queue {} (listener {})", rules_.queue_of(each),
-                        each.listener),
+      if (rules_.queue != 0 && !gate_answers(rules_, each))
+        add(fmt::format("the gate does not run: nobody answers queue {} (listener {}); {}", rules_.queue_of(each),
+                        each.listener,
+                        rules_.open ? "mail goes round gatepost, unscanned" : "new connections get no answer"),
             "gatepost serve");
   }
 
@@ -119,18 +143,6 @@ class Diagnosis {
           "gatepost serve");
   }
 
-  // nft cannot see the rules of the old iptables.
-  void legacy() {
-    for (const auto& [file, program] : {std::pair{"/proc/net/ip_tables_names", "iptables-legacy-save"},
-                                        std::pair{"/proc/net/ip6_tables_names", "ip6tables-legacy-save"}}) {
-      std::ifstream names(file);
-      for (std::string name; std::getline(names, name);)
-        if (name == "nat" || name == "mangle" || name == "raw")
-          add(fmt::format("rules of the old iptables may stand before ours in the table {}", name),
-              fmt::format("look at {} -t {}", program, name));
-    }
-  }
-
   const config::Config& config_;
   const Plan& in_force_;
   const Facts& facts_;
@@ -139,6 +151,15 @@ class Diagnosis {
 };
 
 }  // namespace
+
+// nfnetlink_queue lists a queue while somebody answers it.
+bool gate_answers(const Rules& rules, const Diversion& diversion) {
+  std::ifstream list("/proc/net/netfilter/nfnetlink_queue");
+  std::uint32_t number = 0;
+  for (std::string rest; list >> number && std::getline(list, rest);)
+    if (number == rules.queue_of(diversion)) return true;
+  return false;
+}
 
 std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts) {
   return Diagnosis(config, in_force, facts).run();

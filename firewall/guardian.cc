@@ -17,17 +17,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool still_open(const std::string& directory, const std::string& token) {
-  const auto state = load_state(directory);
-  return state && *state && (*state)->token == token && (*state)->phase != State::Phase::applied;
-}
-
 // Until the file says otherwise, or the time is over.
 void wait(const std::string& directory, const std::string& token, Clock::time_point until) {
   const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const bool watching =
       changes && ::inotify_add_watch(changes.get(), directory.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
-  while (still_open(directory, token)) {
+  while (!is_settled(directory, token)) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return;
     pollfd change{watching ? changes.get() : -1, POLLIN, 0};
@@ -39,14 +34,17 @@ void wait(const std::string& directory, const std::string& token, Clock::time_po
   }
 }
 
-void guard(const std::string& directory, const std::string& token, Clock::time_point until) {
-  wait(directory, token, until);
+void guard(const std::string& directory, const State& state, Clock::time_point until) {
+  wait(directory, state.token, until);
   const auto file = StateFile::lock(directory);
-  if (!file || !still_open(directory, token)) return;
-  const auto state = file->load();
+  if (is_settled(directory, state.token)) {
+    if (file) file->sweep(state.token);
+    return;
+  }
   ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);
-  const std::vector<std::string> wrong = roll_back(*file, **state);
   ::syslog(LOG_WARNING, "the rules were not confirmed in time, and are taken back");
+  std::vector<std::string> wrong = file ? roll_back(*file, state) : take_back(state);
+  if (!file) wrong.push_back(file.error());
   for (const std::string& each : wrong) ::syslog(LOG_ERR, "%s", each.c_str());
 }
 
@@ -65,7 +63,7 @@ void leave_all() {
 
 }  // namespace
 
-bool post_guardian(const std::string& directory, const std::string& token, std::chrono::seconds within) {
+bool post_guardian(const std::string& directory, const State& state, std::chrono::seconds within) {
   const Clock::time_point until = Clock::now() + within;
   const pid_t between = ::fork();
   if (between < 0) return false;
@@ -73,7 +71,7 @@ bool post_guardian(const std::string& directory, const std::string& token, std::
     const pid_t guardian = ::fork();
     if (guardian != 0) ::_exit(guardian < 0 ? 1 : 0);
     leave_all();
-    guard(directory, token, until);
+    guard(directory, state, until);
     ::_exit(0);
   }
   int status = 0;

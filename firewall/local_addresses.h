@@ -7,6 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <set>
+#include <vector>
+
+#include "config/netmask.h"
 
 namespace firewall {
 
@@ -21,5 +24,8 @@ class LocalAddresses {
   std::set<std::array<std::uint8_t, 16>> known_;  // IPv4 mapped
   std::chrono::steady_clock::time_point read_at_{};
 };
+
+// All of them now; empty when the system does not say.
+std::vector<config::Netmask> own_addresses();
 
 }  // namespace firewall

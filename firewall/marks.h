@@ -17,4 +17,8 @@ inline constexpr std::uint32_t mark_take = 0x03000000;
 inline constexpr std::uint32_t mark_pass = 0x04000000;
 inline constexpr std::uint32_t mark_reset = 0x05000000;
 
+// The zone of connection tracking for our connections with a spoofed source. A client may have the same port to the
+// same server as we have for it; in one zone the two would be one connection.
+inline constexpr std::uint16_t zone_own = 26480;
+
 }  // namespace firewall

@@ -25,6 +25,25 @@ const Hook prerouting_nat{"nat", "PREROUTING", "GATEPOST"}, output_nat{"nat", "O
     prerouting_mangle{"mangle", "PREROUTING", "GATEPOST"}, output_mangle{"mangle", "OUTPUT", "GATEPOST_OUT"},
     prerouting_raw{"raw", "PREROUTING", "GATEPOST"}, output_raw{"raw", "OUTPUT", "GATEPOST_OUT"};
 
+// 44 bits (FNV-1a): the name of a set has 31 characters at most.
+std::uint64_t digest_of(const std::vector<std::string>& networks) {
+  std::uint64_t digest = 0xcbf29ce484222325;
+  for (const std::string& network : networks)
+    for (const char c : network + '\n') digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return digest >> 20;
+}
+
+// As many as a multiport match takes in each.
+template <class Ports>
+std::vector<std::string> port_lists(const Ports& ports) {
+  std::vector<std::string> lists;
+  std::size_t count = 0;
+  for (const std::uint16_t port : ports)
+    if (count++ % most_ports == 0) lists.push_back(std::to_string(port));
+    else lists.back() += "," + std::to_string(port);
+  return lists;
+}
+
 std::string masked(std::uint32_t mark) { return fmt::format("{:#010x}/{:#010x}", mark, mark_mask); }
 
 // One family.
@@ -35,6 +54,7 @@ class IptablesPlan {
       if (each.version == version) mine_.push_back(&each);
     tproxy_ = version == Version::v4 ? rules_.tproxy4 : rules_.tproxy6;
     spoof_ = version == Version::v4 ? rules_.spoof4 : rules_.spoof6;
+    zone_ = spoof_ && tproxy_;
     find_hooks();
     write_chains();
   }
@@ -42,16 +62,16 @@ class IptablesPlan {
   // In the order of apply. Sets and chains change nothing yet.
   void sets() {
     std::string text;
+    const std::string fresh = fmt::format("gatepost{}-new", number_of(version_));
     for (const auto& [name, networks] : sets_) {
       text += fmt::format(
-          "create {0} hash:net family {1} maxelem 1000000\ncreate {0}-new hash:net family {1} maxelem "
-          "1000000\nflush {0}-new\n",
-          name, version_ == Version::v4 ? "inet" : "inet6");
-      for (const std::string& network : networks) text += fmt::format("add {}-new {}\n", name, network);
-      text += fmt::format("swap {0}-new {0}\ndestroy {0}-new\n", name);
+          "create {0} hash:net family {2} maxelem 1000000\ncreate {1} hash:net family {2} maxelem 1000000\nflush {1}\n",
+          name, fresh, version_ == Version::v4 ? "inet" : "inet6");
+      for (const std::string& network : networks) text += fmt::format("add {} {}\n", fresh, network);
+      text += fmt::format("swap {0} {1}\ndestroy {0}\n", fresh, name);
     }
     if (rules_.bans)  // those who are banned stay so
-      text += fmt::format("create {} hash:net family {} timeout 0 maxelem 1000000\n", banned_set(version_),
+      text += fmt::format("create {} hash:net family {} timeout 0 comment maxelem 1000000\n", banned_set(version_),
                           version_ == Version::v4 ? "inet" : "inet6");
     if (text.empty()) return;
     draft_.plan.apply.push_back({.why = fmt::format("IPv{}: the lists of networks", number_of(version_)),
@@ -118,12 +138,18 @@ class IptablesPlan {
     if (spoof_) hooks_.push_back(output_mangle);
     if (tproxy_) hooks_.push_back(prerouting_mangle);
     if (rules_.on_first_packets()) find_hooks_of_first_packets();
+    for (const Hook& hook : {prerouting_raw, output_raw})
+      if (zone_ && !hooked(hook)) hooks_.push_back(hook);
+  }
+  bool hooked(const Hook& hook) const {
+    return std::ranges::any_of(hooks_,
+                               [&](const Hook& each) { return each.table == hook.table && each.chain == hook.chain; });
+  }
+  bool has(Scope scope) const {
+    return std::ranges::any_of(mine_, [scope](const Diversion* each) { return each->scope == scope; });
   }
   // Those that mark come last, for whatever they mark is diverted or reset.
   void find_hooks_of_first_packets() {
-    const auto has = [&](Scope scope) {
-      return std::ranges::any_of(mine_, [scope](const Diversion* each) { return each->scope == scope; });
-    };
     for (const auto& [scope, chain] :
          {std::pair{Scope::input, "INPUT"}, std::pair{Scope::forward, "FORWARD"}, std::pair{Scope::output, "OUTPUT"}})
       if (has(scope)) hooks_.push_back({"filter", chain, "GATEPOST_RESET"});
@@ -141,6 +167,7 @@ class IptablesPlan {
 
   void write_chains() {
     for (const Hook& hook : hooks_) bodies_[hook.table][hook.ours];
+    if (zone_) zone();
     if (rules_.on_first_packets()) obey_first_packets();
     if (tproxy_) {
       rule(prerouting_mangle, "GATEPOST", "-p tcp -m socket --transparent -g GATEPOST_DIVERT");
@@ -157,7 +184,7 @@ class IptablesPlan {
            fmt::format("-m connmark --mark {} -j MARK --set-xmark {}", masked(mark_own), masked(mark_divert)));
     }
     for (const Hook& hook : hooks_)
-      if (hook.chain == "OUTPUT" && (hook.table == "nat" || hook.table == "raw")) {
+      if (hook.chain == "OUTPUT" && hook.table != "mangle" && has(Scope::output)) {
         rule(hook, hook.ours, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
         rule(hook, hook.ours, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
       }
@@ -169,6 +196,20 @@ class IptablesPlan {
       dispatch(*each, raw, fmt::format(" -m tcp --syn -m mark --mark 0/{:#x}", mark_mask));
       decide(*each, raw);
     }
+  }
+
+  // As with nft (plan_nft.cc): spoofed sources have a zone of connection tracking to themselves, but for servers here.
+  void zone() {
+    const std::string set = fmt::format("-j CT --zone {}", zone_own);
+    rule(output_raw, output_raw.ours,
+         fmt::format("-p tcp -m mark --mark {} -m addrtype ! --src-type LOCAL ! --dst-type LOCAL {}", masked(mark_own),
+                     set));
+    for (const std::string& ports : port_lists(rules_.spoof_ports))
+      rule(prerouting_raw, prerouting_raw.ours,
+           fmt::format("-p tcp -m multiport --sports {} -m addrtype ! --dst-type LOCAL -j GATEPOST_ZONE", ports));
+    for (const std::string& ports : port_lists(rules_.tproxy_ports()))
+      rule(prerouting_raw, "GATEPOST_ZONE", fmt::format("-p tcp -m multiport --dports {} -j RETURN", ports));
+    rule(prerouting_raw, "GATEPOST_ZONE", "-p tcp -m socket --transparent " + set);
   }
 
   // What was decided on the first packet holds for the connection, and is done before anything is diverted.
@@ -184,8 +225,9 @@ class IptablesPlan {
     if (rules_.queue != 0)
       for (const std::uint32_t mark : {mark_take, mark_pass})
         rule(prerouting_mangle, "GATEPOST",
-             fmt::format("-m mark --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}", masked(mark),
-                         mark_mask, mark_mask));
+             fmt::format(
+                 "-m mark --mark {} -m connmark ! --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
+                 masked(mark), masked(mark_own), mark_mask, mark_mask));
     rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
   }
   // The decision itself: the list of the banned, then the gate.
@@ -193,7 +235,7 @@ class IptablesPlan {
     const std::string chain = chain_of(each);
     if (rules_.bans) {
       const std::vector<std::string> never = networks_of(rules_.never_banned, version_);
-      const std::string name = fmt::format("gatepost{}-never-banned", number_of(version_));
+      const std::string name = never_banned_set(version_);
       if (!never.empty()) sets_[name] = never;
       rule(raw, chain,
            fmt::format("-m set --match-set {} src{} -j MARK --set-xmark {}", banned_set(version_),
@@ -210,10 +252,10 @@ class IptablesPlan {
     std::ranges::transform(scope, scope.begin(), [](unsigned char c) { return std::toupper(c); });
     return fmt::format("GATEPOST_{}_{}", each.number, scope);
   }
-  // A match against a list of networks.
-  std::string listed(const Diversion& each, const char* what, const std::vector<std::string>& networks,
-                     const char* end) {
-    const std::string name = fmt::format("gatepost{}-{}-{}", number_of(version_), each.number, what);
+  // A match against a list of networks. The name says what is in it: rules that are in force keep their lists until
+  // others take their place.
+  std::string listed(const char* what, const std::vector<std::string>& networks, const char* end) {
+    const std::string name = fmt::format("gatepost{}-{}-{:011x}", number_of(version_), what, digest_of(networks));
     sets_[name] = networks;
     return fmt::format("-m set --match-set {} {}", name, end);
   }
@@ -227,15 +269,11 @@ class IptablesPlan {
     std::string more = first;
     if (each.to_local != each.to_others)
       more += fmt::format(" -m addrtype {}--dst-type LOCAL", each.to_local ? "" : "! ");
-    if (!each.protected_networks.empty()) more += " " + listed(each, "protected", each.protected_networks, "dst");
+    if (!each.protected_networks.empty()) more += " " + listed("protected", each.protected_networks, "dst");
     for (const std::string& way : ways)
-      for (std::size_t at = 0; at < each.ports.size(); at += most_ports) {
-        std::string ports;
-        for (std::size_t i = at; i < std::min(at + most_ports, each.ports.size()); ++i)
-          ports += (ports.empty() ? "" : ",") + std::to_string(each.ports[i]);
+      for (const std::string& ports : port_lists(each.ports))
         rule(hook, hook.ours,
              fmt::format("{} -p tcp -m multiport --dports {}{} -g {}", way, ports, more, chain_of(each)));
-      }
   }
 
   void one(const Diversion& each) {
@@ -243,10 +281,9 @@ class IptablesPlan {
     const std::string chain = chain_of(each),
                       // Connections that were there before the rules are new to connection tracking, too.
         counted = "-p tcp --syn -m comment --comment " + each.label();
-    if (!each.skip_sources.empty())
-      rule(hook, chain, listed(each, "skip-src", each.skip_sources, "src") + " -j RETURN");
+    if (!each.skip_sources.empty()) rule(hook, chain, listed("skip-src", each.skip_sources, "src") + " -j RETURN");
     if (!each.skip_destinations.empty())
-      rule(hook, chain, listed(each, "skip-dst", each.skip_destinations, "dst") + " -j RETURN");
+      rule(hook, chain, listed("skip-dst", each.skip_destinations, "dst") + " -j RETURN");
     if (each.way == Intercept::tproxy) {
       rule(hook, chain, counted);
       const std::string on_ip = each.address.empty() ? "" : "--on-ip " + each.address + " ";
@@ -301,7 +338,7 @@ class IptablesPlan {
   const Rules& rules_;
   Version version_;
   std::vector<const Diversion*> mine_;
-  bool tproxy_ = false, spoof_ = false;
+  bool tproxy_ = false, spoof_ = false, zone_ = false;
   std::vector<Hook> hooks_;
   std::map<std::string, std::map<std::string, std::string>> bodies_;  // table -> chain -> its rules
   std::map<std::string, std::vector<std::string>> sets_;
@@ -331,7 +368,7 @@ std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& f
   }
   if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
   if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
-  if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark"});
+  if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark", "CT", "addrtype"});
   if (rules.on_first_packets()) needed.insert({"mark", "REJECT"});
   if (rules.queue != 0) needed.insert("NFQUEUE");
   if (rules.queue != 0 && rules.any(Intercept::tproxy)) needed.insert("connmark");

@@ -1,23 +1,50 @@
 // nftables: one table of ours for both families, replaced in one transaction.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
 
 #include "firewall/marks.h"
 #include "firewall/plan.h"
+#include "firewall/plan_nft.h"
 
 namespace firewall {
-namespace {
 
-using config::Intercept;
-using config::Scope;
-
-std::string list(const std::vector<std::string>& words) {
+std::string nft::list(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& each : words) out += (out.empty() ? "" : ", ") + each;
   return out;
 }
+
+std::string nft::match(const Diversion& each, const std::string& destinations) {
+  const std::string_view direction = each.scope == config::Scope::output ? "oifname" : "iifname";
+  std::string match;
+  if (each.interfaces.empty()) {
+    match = fmt::format("{} != \"lo\"", direction);
+  } else {
+    for (const std::string& name : each.interfaces) match += fmt::format("{}\"{}\"", match.empty() ? "" : ", ", name);
+    match = fmt::format("{} {{ {} }}", direction, match);
+  }
+  std::vector<std::string> ports;
+  for (const std::uint16_t port : each.ports) ports.push_back(std::to_string(port));
+  match += fmt::format(" meta nfproto ipv{} tcp dport {{ {} }}", number_of(each.version), list(ports));
+  if (each.to_local != each.to_others) match += fmt::format(" fib daddr type {}local", each.to_local ? "" : "!= ");
+  if (!each.protected_networks.empty())
+    match += fmt::format(" {} daddr {}", each.version == Version::v4 ? "ip" : "ip6", destinations);
+  return match;
+}
+
+std::string nft::not_our_own(const Rules& rules) {
+  return fmt::format("\t\tmeta skuid {} return\n\t\tmeta mark & {:#010x} == {:#010x} return\n", rules.proxy_uid,
+                     mark_mask, mark_own);
+}
+
+namespace {
+
+using config::Intercept;
+using config::Scope;
+using nft::list;
 
 class NftText {
  public:
@@ -33,10 +60,15 @@ class NftText {
     if (rules_.any(Intercept::redirect) && elsewhere) prerouting_nat();
     if (rules_.any(Scope::output)) output_nat();
     if (rules_.any(Intercept::tproxy)) prerouting_mangle();
-    if (rules_.spoof4 || rules_.spoof6) output_mangle();
+    if (rules_.spoof4 || rules_.spoof6) {
+      output_mangle();
+      if (rules_.any(Intercept::tproxy)) zone();
+    }
     if (rules_.queue != 0) first_packets();
     while (text_.ends_with("\n\n")) text_.pop_back();
-    return text_ + "}\n";
+    text_ += "}\n";
+    if (rules_.bans) text_ += nft::bans(rules_);
+    return text_;
   }
 
  private:
@@ -89,21 +121,7 @@ class NftText {
   // Which connections are of that kind.
   void dispatch(const Diversion& each) { dispatch(each, "goto " + each.label()); }
   void dispatch(const Diversion& each, const std::string& then) {
-    const std::string_view direction = each.scope == Scope::output ? "oifname" : "iifname";
-    std::string match;
-    if (each.interfaces.empty()) {
-      match = fmt::format("{} != \"lo\"", direction);
-    } else {
-      for (const std::string& name : each.interfaces) match += fmt::format("{}\"{}\"", match.empty() ? "" : ", ", name);
-      match = fmt::format("{} {{ {} }}", direction, match);
-    }
-    std::vector<std::string> ports;
-    for (const std::uint16_t port : each.ports) ports.push_back(std::to_string(port));
-    match += fmt::format(" meta nfproto ipv{} tcp dport {{ {} }}", number_of(each.version), list(ports));
-    if (each.to_local != each.to_others) match += fmt::format(" fib daddr type {}local", each.to_local ? "" : "!= ");
-    if (!each.protected_networks.empty())
-      match += fmt::format(" {} daddr @{}", family(each), set_name("protected", each));
-    line(match + " " + then);
+    line(nft::match(each, "@" + set_name("protected", each)) + " " + then);
   }
   template <class Wanted>
   void dispatch_all(Wanted wanted) {
@@ -121,24 +139,30 @@ class NftText {
   void output_nat() {
     begin("output_nat", "nat hook output priority -110");
     if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
-    line(fmt::format("meta skuid {} return", rules_.proxy_uid));
-    line(fmt::format("meta mark & {:#010x} == {:#010x} return", mark_mask, mark_own));
+    text_ += nft::not_our_own(rules_);
     dispatch_all([](const Diversion& each) { return each.scope == Scope::output; });
     end();
   }
-  // First the packets of connections that we have: those that were diverted, and those with a spoofed source. A socket
-  // that listens on all addresses counts for none (wildcard 0): it would take what is forwarded to the same port.
+  // What is done with the packets of connections that we have: those that were diverted, and those with a spoofed
+  // source. A socket that listens on all addresses counts for none: it would take what is forwarded to the same port.
+  // Not "wildcard 0": that holds for no connection whose socket is nearly gone.
+  void of_our_sockets(std::string_view chain, const std::string& then) {
+    begin(chain);
+    line("socket wildcard 1 return");
+    line("socket transparent 1 " + then);
+    end();
+  }
   void prerouting_mangle() {
+    of_our_sockets("divert",
+                   fmt::format("meta mark set meta mark & {:#010x} | {:#010x} accept", ~mark_mask, mark_divert));
     begin("prerouting_mangle", "filter hook prerouting priority mangle");
     if (rules_.queue != 0) {
       for (const std::uint32_t mark : {mark_take, mark_pass})
-        line(fmt::format("{} ct mark set ct mark & {:#010x} | {:#010x}", marked(mark), ~mark_mask, mark));
+        line(fmt::format("{} ct mark & {:#010x} != {:#010x} ct mark set ct mark & {:#010x} | {:#010x}", marked(mark),
+                         mark_mask, mark_own, ~mark_mask, mark));
       line(marked(mark_reset) + " return");
     }
-    line(
-        fmt::format("meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set meta mark & {:#010x} | "
-                    "{:#010x} accept",
-                    ~mark_mask, mark_divert));
+    line("meta l4proto tcp jump divert");
     if (rules_.queue != 0) line(fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take));
     dispatch_all([](const Diversion& each) { return each.way == Intercept::tproxy; });
     end();
@@ -183,6 +207,23 @@ class NftText {
     end();
   }
 
+  // Spoofed sources have a zone of connection tracking to themselves. Not those to servers on this host: nothing tells
+  // their answers from those of others here, and one host cannot have two connections with the same ends anyway.
+  void zone() {
+    const std::string set = fmt::format("ct zone set {}", zone_own);
+    const std::string family = rules_.spoof4 && rules_.spoof6 ? ""
+                               : rules_.spoof4                ? "meta nfproto ipv4 "
+                                                              : "meta nfproto ipv6 ";
+    begin("output_zone", "filter hook output priority raw");
+    line(fmt::format("{}{} fib saddr type != local fib daddr type != local {}", family, marked(mark_own), set));
+    end();
+    of_our_sockets("zone", set);
+    begin("prerouting_zone", "filter hook prerouting priority raw");
+    line(fmt::format("{}tcp sport {{ {} }} tcp dport != {{ {} }} fib daddr type != local goto zone", family,
+                     fmt::join(rules_.spoof_ports, ", "), fmt::join(rules_.tproxy_ports(), ", ")));
+    end();
+  }
+
   const Rules& rules_;
   std::string text_;
 };
@@ -195,6 +236,12 @@ void plan_nft(Draft& draft) {
   draft.plan.remove.insert(
       draft.plan.remove.begin(),
       {.why = "The rules", .command = {{"nft", "-f", "-"}, "table inet gatepost\ndelete table inet gatepost\n"}});
+  if (!draft.rules.bans) return;
+  const std::string table(nft_bans_table);
+  draft.plan.remove.insert(draft.plan.remove.begin(),
+                           {.why = "The lists of banned clients, and the rules that look at them",
+                            .command = {{"nft", "delete", "table", "inet", table}},
+                            .condition = Condition{{"nft", "list", "table", "inet", table}}});
 }
 
 std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts) {
@@ -205,9 +252,9 @@ std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts)
   }
   if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
   if (rules.any(Scope::output)) needed.insert("output");
-  if (rules.spoof4 || rules.spoof6) needed.insert("ct");
+  if (rules.spoof4 || rules.spoof6) needed.insert({"ct", "zone"});
   if (rules.queue != 0) needed.insert({"ct", "queue"});
-  if (rules.bans) needed.insert("bans");  // of which there is no text for nft: they are ipsets
+  if (rules.bans) needed.insert("bans");
   std::vector<std::string> missing;
   std::ranges::set_difference(needed, facts.nft, std::back_inserter(missing));
   return missing;

@@ -22,7 +22,7 @@ struct NftFeature {
   const char* chain;
   const char* rule;
 };
-constexpr std::array<NftFeature, 9> nft_features{{
+constexpr std::array<NftFeature, 11> nft_features{{
     {"redirect", "type nat hook prerouting priority dstnat", "meta l4proto tcp redirect to :1"},
     {"dnat", "type nat hook prerouting priority dstnat", "meta nfproto ipv4 meta l4proto tcp dnat ip to 127.0.0.1:1"},
     {"output", "type nat hook output priority -110", "meta skuid 1 counter return"},
@@ -30,7 +30,9 @@ constexpr std::array<NftFeature, 9> nft_features{{
     {"tproxy", "type filter hook prerouting priority mangle", "meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :1"},
     {"socket", "type filter hook prerouting priority mangle", "socket transparent 1 socket wildcard 0 return"},
     {"ct", "type route hook output priority mangle", "ct mark set ct mark & 0xf0ffffff | 0x02000000"},
+    {"zone", "type filter hook prerouting priority raw", "ct zone set 1"},
     {"sets", "type filter hook prerouting priority mangle", "ip saddr @probe return"},
+    {"bans", "type filter hook prerouting priority raw - 10", "ip saddr @bans meta l4proto tcp reject with tcp reset"},
     {"queue", "type filter hook prerouting priority raw", "queue num 1 bypass"},
 }};
 
@@ -40,6 +42,7 @@ std::set<std::string> probe_nft(const NetworkNamespace& inside) {
     const Command load{{"nft", "-f", "-"},
                        fmt::format("table inet probe\ndelete table inet probe\ntable inet probe {{\n"
                                    "set probe {{ type ipv4_addr; flags interval; auto-merge; }}\n"
+                                   "set bans {{ type ipv4_addr; flags interval, timeout; }}\n"
                                    "counter probe {{ }}\nchain c {{ {}; policy accept; {}; }}\n}}\n",
                                    each.chain, each.rule)};
     if (run(load, &inside).ok()) loaded.insert(each.name);
@@ -68,6 +71,7 @@ std::vector<IptablesFeature> iptables_features(bool six) {
       {"socket", "mangle", "PREROUTING", {"-p", "tcp", "-m", "socket", "--transparent", "-j", "RETURN"}},
       {"mark", "mangle", "OUTPUT", {"-m", "mark", "--mark", "1/1", "-j", "MARK", "--set-xmark", "1/1"}},
       {"connmark", "mangle", "OUTPUT", {"-m", "connmark", "--mark", "1/1", "-j", "CONNMARK", "--save-mark"}},
+      {"CT", "raw", "PREROUTING", {"-j", "CT", "--zone", "1"}},
       {"REJECT", "filter", "INPUT", {"-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"}},
       {"NFQUEUE", "raw", "PREROUTING", {"-p", "tcp", "--syn", "-j", "NFQUEUE", "--queue-bypass"}},
   };
@@ -77,7 +81,7 @@ std::set<std::string> probe_iptables(bool six, const NetworkNamespace& inside) {
   std::set<std::string> loaded;
   const std::string program = six ? "ip6tables" : "iptables";
   if (find_program(program).empty() || find_program(program + "-restore").empty()) return loaded;
-  run({{"ipset", "create", six ? "probe6" : "probe4", "hash:net", "family", six ? "inet6" : "inet"}}, &inside);
+  run({{"ipset", "create", six ? "probe6" : "probe4", "hash:net", "family", six ? "inet6" : "inet", "timeout", "0", "comment"}}, &inside);
   for (const IptablesFeature& each : iptables_features(six)) {
     Command add{{program, "-w", "-t", each.table, "-A", each.chain}};
     add.argv.insert(add.argv.end(), each.rule.begin(), each.rule.end());

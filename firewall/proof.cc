@@ -63,9 +63,9 @@ std::vector<std::string> some_of(const std::string& text, Version version) {
 
 class Prover {
  public:
-  Prover(const Diversion& diversion, const Plan& in_force, const Facts& facts, std::uint32_t proxy_uid,
+  Prover(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
          const TestNetwork& network)
-      : diversion_(diversion), in_force_(in_force), facts_(facts), proxy_uid_(proxy_uid), network_(network) {}
+      : diversion_(diversion), rules_(rules), in_force_(in_force), facts_(facts), network_(network) {}
 
   Proof run() {
     if (!read_counters(in_force_).contains(diversion_.label())) return proof(Result::failed, "the rule is not there");
@@ -74,7 +74,10 @@ class Prover {
     const std::string source = from_here() ? network_.here(diversion_.version) : network_.address(diversion_.version);
     if (listed(diversion_.skip_sources, source))
       return proof(Result::inspected, fmt::format("skip_sources hold {}, which connections are tried from", source));
-    return attempt(target);
+    if (from_here() && !diversion_.interfaces.empty() && !leaves_by_ours(target))
+      return proof(Result::inspected,
+                   fmt::format("connections to {} leave by an interface that is not listed", target));
+    return every_port(target);
   }
 
  private:
@@ -118,26 +121,53 @@ class Prover {
     });
   }
 
-  Proof attempt(const std::string& target) {
-    if (from_here() && !diversion_.interfaces.empty() && !leaves_by_ours(target))
-      return proof(Result::inspected,
-                   fmt::format("connections to {} leave by an interface that is not listed", target));
+  // The first of the failed ports, or of all, speaks for those with the same result.
+  Proof every_port(const std::string& target) {
     Descriptor own;
     if (!somebody_listens()) {
       own = listen();
       if (!own)
         return proof(Result::failed, fmt::format("nobody listens on {}, nor could verify", diversion_.target()));
     }
+    struct Ports {
+      std::string sentence, first, more;
+    } good, bad;
+    for (const std::uint16_t port : diversion_.ports) {
+      Proof one = attempt(target, port, own);
+      Ports& all = one.result == Result::proven ? good : bad;
+      (all.first.empty() ? all.first : all.more) += fmt::format("{}{}", all.more.empty() ? "" : ", ", port);
+      if (all.sentence.empty()) all.sentence = std::move(one.sentence);
+    }
+    const Ports& told = bad.sentence.empty() ? good : bad;
+    std::string sentence = told.sentence;
+    if (!told.more.empty()) sentence += "; the same on port " + told.more;
+    if (&told == &bad && !good.first.empty())
+      sentence += fmt::format("; proven on port {}{}{}", good.first, good.more.empty() ? "" : ", ", good.more);
+    return proof(&told == &bad ? Result::failed : Result::proven, std::move(sentence));
+  }
+
+  Proof attempt(const std::string& target, std::uint16_t port, const Descriptor& own) {
     const std::uint64_t before = counted();
-    const Attempt made = connect(target);
-    const std::string tried = fmt::format("{} port {} from {}", target, diversion_.ports.front(), made.source);
+    const std::vector<TcpSocket> earlier = read_sockets(diversion_.version);
+    const Attempt made = connect(target, port);
+    const std::string tried = fmt::format("{} port {} from {}", target, port, made.source);
     const bool diverted = counted() > before;
-    if (!diverted) return proof(Result::failed, tried + ": the connection never met the rule");
+    if (!diverted) return proof(Result::failed, fmt::format("{}: {}", tried, why_not(made)));
     if (made.reached != Reached::connected)
       return proof(Result::failed,
                    fmt::format("{}: the rule has diverted it, but {}", tried,
                                made.reached == Reached::refused ? "it was refused" : "nobody answered"));
-    return own ? accepted_by_us(own, made, target, tried) : accepted_by_others(made, tried);
+    return own ? accepted_by_us(own, made, target, tried) : accepted_by_others(made, earlier, tried);
+  }
+
+  // A connection that never met the rule. With a gate, the gate's decision comes first.
+  std::string_view why_not(const Attempt& made) const {
+    if (rules_.queue == 0) return "the connection never met the rule";
+    const bool answers = gate_answers(rules_, diversion_);
+    if (!answers && rules_.open)
+      return "it went round gatepost: nobody has decided about it, and the gate is to fail open";
+    if (!answers) return "it got no answer: nobody has decided about it, and the gate is to fail closed";
+    return made.reached == Reached::refused ? "the gate has reset it" : "the gate has let it pass by";
   }
 
   std::uint64_t counted() const {
@@ -146,11 +176,10 @@ class Prover {
     return found == counters.end() ? 0 : found->second;
   }
 
-  Attempt connect(const std::string& target) const {
-    if (!from_here()) return network_.connect(diversion_.version, target, diversion_.ports.front());
+  Attempt connect(const std::string& target, std::uint16_t port) const {
+    if (!from_here()) return network_.connect(diversion_.version, target, port);
     const int family = diversion_.version == Version::v4 ? AF_INET : AF_INET6;
-    return connect_from(Descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)), diversion_.version, target,
-                        diversion_.ports.front());
+    return connect_from(Descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)), diversion_.version, target, port);
   }
 
   bool somebody_listens() const {
@@ -201,14 +230,10 @@ class Prover {
   }
 
   // Accepted by the proxy's account, on the listener's port or (TPROXY) on the address that was meant.
-  Proof accepted_by_others(const Attempt& made, const std::string& tried) {
+  Proof accepted_by_others(const Attempt& made, const std::vector<TcpSocket>& earlier, const std::string& tried) {
     std::optional<TcpSocket> other;
     for (int tries = 0; tries < 50; ++tries) {
-      for (const TcpSocket& each : read_sockets(diversion_.version)) {
-        if (each.listening || each.remote_port != made.source_port || each.remote != made.source) continue;
-        if (diversion_.way == Intercept::redirect && each.local_port != diversion_.port) continue;
-        other = each;
-      }
+      other = other_end(made, earlier);
       if (other && (other->accepted || was_answered(made))) break;
       std::this_thread::sleep_for(milliseconds(20));  // nobody announces it
     }
@@ -216,10 +241,27 @@ class Prover {
     // A connection that was closed already belongs to nobody any more.
     if (!other->accepted && !was_answered(made))
       return proof(Result::failed, tried + ": it came to the listener, but nobody accepts it");
-    if (other->accepted && other->uid != proxy_uid_)
+    if (other->accepted && other->uid != rules_.proxy_uid)
       return proof(Result::failed, fmt::format("{}: accepted by a process of uid {}, and the proxy has {}", tried,
-                                               other->uid, proxy_uid_));
+                                               other->uid, rules_.proxy_uid));
     return proof(Result::proven, tried + greeting_of(made));
+  }
+
+  // Where two redirected connections would be one to the kernel, it changes the source port of the later one.
+  std::optional<TcpSocket> other_end(const Attempt& made, const std::vector<TcpSocket>& earlier) const {
+    std::optional<TcpSocket> changed;
+    const auto is_new = [&](const TcpSocket& one) {
+      return std::ranges::none_of(earlier, [&](const TcpSocket& each) {
+        return each.remote == one.remote && each.remote_port == one.remote_port && each.local_port == one.local_port;
+      });
+    };
+    for (const TcpSocket& each : read_sockets(diversion_.version)) {
+      if (each.listening || each.remote != made.source) continue;
+      if (diversion_.way == Intercept::redirect && each.local_port != diversion_.port) continue;
+      if (each.remote_port == made.source_port) return each;
+      if (diversion_.way == Intercept::redirect && is_new(each)) changed = each;
+    }
+    return changed;
   }
 
   // Somebody has said something, or closed it.
@@ -240,17 +282,17 @@ class Prover {
   }
 
   const Diversion& diversion_;
+  const Rules& rules_;
   const Plan& in_force_;
   const Facts& facts_;
-  std::uint32_t proxy_uid_;
   const TestNetwork& network_;
 };
 
 }  // namespace
 
-Proof prove(const Diversion& diversion, const Plan& in_force, const Facts& facts, std::uint32_t proxy_uid,
+Proof prove(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
             const TestNetwork& network) {
-  return Prover(diversion, in_force, facts, proxy_uid, network).run();
+  return Prover(diversion, rules, in_force, facts, network).run();
 }
 
 }  // namespace firewall

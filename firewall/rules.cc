@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "config/endpoint.h"
+#include "config/spoofing.h"
 
 namespace firewall {
 namespace {
@@ -19,11 +20,6 @@ using config::Netmask;
 using config::Scope;
 
 constexpr unsigned mapped_bits = 96;  // an IPv4 network is kept as its IPv4-mapped IPv6 one
-
-bool is_v4(const Netmask& netmask) {
-  constexpr std::array<std::uint8_t, 12> mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
-  return netmask.prefix >= mapped_bits && std::equal(mapped.begin(), mapped.end(), netmask.network.begin());
-}
 
 std::string network_text(const std::array<std::uint8_t, 16>& octets, unsigned prefix, Version version) {
   char text[INET6_ADDRSTRLEN] = "";
@@ -85,6 +81,13 @@ std::string Diversion::target() const {
   return fmt::format("{}{}{}:{}", brackets ? "[" : "", address, brackets ? "]" : "", port);
 }
 
+std::set<std::uint16_t> Rules::tproxy_ports() const {
+  std::set<std::uint16_t> ports;
+  for (const Diversion& each : diversions)
+    if (each.way == Intercept::tproxy) ports.insert(each.ports.begin(), each.ports.end());
+  return ports;
+}
+
 bool Rules::any(Intercept way) const {
   return std::ranges::any_of(diversions, [way](const Diversion& each) { return each.way == way; });
 }
@@ -98,7 +101,7 @@ bool Rules::any(Version version) const {
 std::vector<std::string> networks_of(const std::vector<Netmask>& all, Version version) {
   std::vector<std::string> out;
   for (const Netmask& each : all) {
-    if (is_v4(each) != (version == Version::v4)) continue;
+    if (is_ipv4(each) != (version == Version::v4)) continue;
     const unsigned first = version == Version::v4 ? mapped_bits : 0;
     if (each.prefix != first) {
       out.push_back(network_text(each.network, each.prefix - first, version));
@@ -139,7 +142,11 @@ Rules rules_of(const config::Config& config) {
     // Networks of the other family alone: nothing of this one is protected.
     if (!listener.protected_networks.empty() && diversion.protected_networks.empty()) continue;
     if (listener.intercept == Intercept::tproxy) (six ? rules.tproxy6 : rules.tproxy4) = true;
-    if (config.downstream_of(listener).identity == config::Identity::spoof) (six ? rules.spoof6 : rules.spoof4) = true;
+    if (const config::Downstream& downstream = config.downstream_of(listener); spoofs(downstream, listener)) {
+      (six ? rules.spoof6 : rules.spoof4) = true;
+      if (downstream.original) rules.spoof_ports.insert(listener.ports.begin(), listener.ports.end());
+      for (const config::Endpoint& server : downstream.servers) rules.spoof_ports.insert(config::port_of(server));
+    }
     for (const Scope scope : listener.scopes) {
       Diversion one = diversion;
       one.scope = scope;
@@ -152,6 +159,7 @@ Rules rules_of(const config::Config& config) {
 }
 
 std::string banned_set(Version version) { return fmt::format("gatepost{}-banned", number_of(version)); }
+std::string never_banned_set(Version version) { return fmt::format("gatepost{}-never-banned", number_of(version)); }
 
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version) {
   std::vector<const Diversion*> out;

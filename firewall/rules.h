@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,7 @@ struct Rules {
   std::vector<Diversion> diversions;      // in the order of the file: the first that matches takes a connection
   bool tproxy4 = false, tproxy6 = false;  // packets are delivered here by mark
   bool spoof4 = false, spoof6 = false;    // we connect with the addresses of clients
+  std::set<std::uint16_t> spoof_ports{};  // of the servers to which we do
   std::uint32_t proxy_uid = 0;            // who connects to downstreams
   std::uint32_t routing_table = 0;
   // What is decided on the first packet of a connection, before any rule diverts it: by the gate, if there is one, whose
@@ -59,6 +61,8 @@ struct Rules {
   std::vector<config::Netmask> never_banned{};
   bool on_first_packets() const { return queue != 0 || bans; }
   std::uint32_t queue_of(const Diversion& each) const { return queue + each.number - 1; }
+  // That clients mean to reach, of the listeners to which TPROXY brings them.
+  std::set<std::uint16_t> tproxy_ports() const;
   bool any(config::Intercept way) const;
   bool any(config::Scope scope) const;
   bool any(Version version) const;
@@ -69,8 +73,11 @@ Rules rules_of(const config::Config& config);
 // The networks of one family, /0 as its two halves: sets of packet filters do not take it.
 std::vector<std::string> networks_of(const std::vector<config::Netmask>& all, Version version);
 
-// The set of banned clients, of ipset.
+// The sets of banned clients and of those who never are, of ipset.
 std::string banned_set(Version version);
+std::string never_banned_set(Version version);
+// Those of nft are "banned4" and "never4" in a table of their own, which stays when the rules are applied anew.
+inline constexpr std::string_view nft_bans_table = "gatepost_bans";
 
 // Listeners by name, once each.
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version);

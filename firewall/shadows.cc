@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 
+#include "firewall/legacy_tables.h"
+
 namespace firewall {
 namespace {
 
@@ -110,7 +112,8 @@ class Search {
   }
   static bool is_ours(const Node& node) {
     const std::string chain = node.find("chain") != nullptr ? text_at(node, "chain") : text_at(node, "name");
-    return (text_at(node, "family") == "inet" && text_at(node, "table") == "gatepost") || chain.starts_with("GATEPOST");
+    const std::string table = text_at(node, "family") == "inet" ? text_at(node, "table") : std::string();
+    return table == "gatepost" || table == nft_bans_table || chain.starts_with("GATEPOST");
   }
 
   void earlier(const Place& where, bool nat) {
@@ -210,8 +213,11 @@ std::vector<Shadow> find_shadows(const Node& ruleset, const Diversion& diversion
 }
 
 std::vector<Shadow> read_shadows(const Diversion& diversion, Backend backend) {
-  const auto ruleset = parse_json(output_of({"nft", "-j", "list", "ruleset"}), "nft");
-  return ruleset ? find_shadows(*ruleset, diversion, backend) : std::vector<Shadow>{};
+  const auto told = parse_json(output_of({"nft", "-j", "list", "ruleset"}), "nft");
+  Node all = Node::array();
+  if (told) all.children = items_at(*told, "nftables");
+  for (Node& each : read_legacy_tables()) all.children.push_back(std::move(each));
+  return find_shadows(Node::object().add("nftables", std::move(all)), diversion, backend);
 }
 
 }  // namespace firewall

@@ -19,7 +19,7 @@ struct Shadow {
 
 // `ruleset`: what `nft -j list ruleset` says.
 std::vector<Shadow> find_shadows(const Node& ruleset, const Diversion& diversion, config::Backend backend);
-// Of this host; empty where there is no nft.
+// Of this host, by nft and by the old iptables, as far as these are there.
 std::vector<Shadow> read_shadows(const Diversion& diversion, config::Backend backend);
 
 }  // namespace firewall

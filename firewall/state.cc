@@ -9,12 +9,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 
 namespace firewall {
 namespace {
 
-constexpr std::array<std::string_view, 3> phases{"applying", "unconfirmed", "applied"};
+constexpr std::array<std::string_view, 4> phases{"applying", "unconfirmed", "applied", "removed"};
 
 constexpr const char* file_name = "firewall.json";
 
@@ -81,7 +82,9 @@ std::unexpected<std::string> trouble(const std::string& what) {
 
 }  // namespace
 
-std::expected<std::optional<State>, std::string> load_state(const std::string& directory) {
+namespace {
+
+std::expected<std::optional<State>, std::string> read_state(const std::string& directory) {
   const std::string name = file_of(directory);
   const Descriptor place(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Descriptor file(place ? ::openat(place.get(), file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1);
@@ -92,6 +95,21 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
   if (!is_ours_alone(place.get()) || !is_ours_alone(file.get()))
     return std::unexpected(fmt::format("{}: others than root may write it, so it is not believed", name));
   return parse(content_of(file.get()), name);
+}
+
+}  // namespace
+
+std::expected<std::optional<State>, std::string> load_state(const std::string& directory) {
+  auto state = read_state(directory);
+  if (state && *state && (*state)->phase == State::Phase::removed) return std::nullopt;
+  return state;
+}
+
+bool is_settled(const std::string& directory, const std::string& token) {
+  const auto state = read_state(directory);
+  if (!state || !*state) return false;
+  const State::Phase phase = (*state)->phase;
+  return (*state)->token != token || phase == State::Phase::applied || phase == State::Phase::removed;
 }
 
 std::expected<StateFile, std::string> StateFile::lock(const std::string& directory) {
@@ -122,6 +140,19 @@ std::expected<void, std::string> StateFile::save(const State& state) const {
   }
   if (::fsync(file.get()) != 0 || ::rename(fresh.c_str(), name.c_str()) != 0) return fail();
   return {};
+}
+
+void StateFile::close(const State& state) const {
+  State last = state;
+  last.phase = State::Phase::removed;
+  const bool awaited =
+      state.phase != State::Phase::applied && state.deadline > static_cast<std::uint64_t>(::time(nullptr));
+  if (!awaited || !save(last)) erase();
+}
+
+void StateFile::sweep(const std::string& token) const {
+  const auto state = read_state(directory_);
+  if (state && *state && (*state)->token == token && (*state)->phase == State::Phase::removed) erase();
 }
 
 void StateFile::erase() const { ::unlink(file_of(directory_).c_str()); }

@@ -20,6 +20,7 @@ struct State {
     applying,     // begun, and perhaps cut: some of its steps may have been run
     unconfirmed,  // in force until the deadline
     applied,
+    removed,  // nothing is in force: a word to whoever waits for the confirmation, before the file goes
   };
   Phase phase = Phase::applying;
   Plan plan{};
@@ -32,6 +33,9 @@ struct State {
 // Read without a lock: the file is only ever replaced as a whole. Nothing when there is none, or one of an earlier
 // boot. The error: it cannot be read, or is none of ours.
 std::expected<std::optional<State>, std::string> load_state(const std::string& directory);
+// The application with this token is confirmed or removed, or gave way to another one. Not when the file is gone or
+// cannot be read: that says nothing.
+bool is_settled(const std::string& directory, const std::string& token);
 
 // Held by whoever changes rules. The directory is made when it is missing.
 class StateFile {
@@ -39,11 +43,15 @@ class StateFile {
   static std::expected<StateFile, std::string> lock(const std::string& directory);  // waits for other holders
   std::expected<std::optional<State>, std::string> load() const { return load_state(directory_); }
   std::expected<void, std::string> save(const State& state) const;  // on disk, or as it was
-  void erase() const;
+  // Nothing of it is in force any more: the file goes, at the hands of whoever waits for the confirmation if somebody
+  // may.
+  void close(const State& state) const;
+  void sweep(const std::string& token) const;  // whoever waited with this token has heard of it
   const std::string& directory() const { return directory_; }
 
  private:
   StateFile(std::string directory, Descriptor lock) : directory_(std::move(directory)), lock_(std::move(lock)) {}
+  void erase() const;
   std::string directory_;
   Descriptor lock_;
 };

@@ -100,8 +100,9 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   }
   const auto network = TestNetwork::create(*facts);
   if (!network) return failure(Failure::Kind::permission, network.error());
-  for (const Diversion& each : rules_of(config).diversions) {
-    verification.proofs.push_back(prove(each, *in_force, *facts, config.proxy_account.uid, *network));
+  const Rules rules = rules_of(config);
+  for (const Diversion& each : rules.diversions) {
+    verification.proofs.push_back(prove(each, rules, *in_force, *facts, *network));
     if (verification.proofs.back().result == Result::failed) add_shadows(verification, each, in_force->backend);
   }
   if (!options.spoof_from.empty())

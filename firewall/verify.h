@@ -49,9 +49,13 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
 // What is wrong with this host for these rules, without a connection (diagnosis.cc).
 std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts);
 
+// Whether anybody decides on the first packets of these connections (diagnosis.cc). The kernel is asked now.
+bool gate_answers(const Rules& rules, const Diversion& diversion);
+
 class TestNetwork;
-// One connection through one rule (proof.cc).
-Proof prove(const Diversion& diversion, const Plan& in_force, const Facts& facts, std::uint32_t proxy_uid,
+// One connection through one rule to each of its ports (proof.cc); the worst result counts. `diversion` is one of
+// `rules`.
+Proof prove(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
             const TestNetwork& network);
 
 }  // namespace firewall

@@ -26,7 +26,7 @@ unsigned prefix_of(const config::Listener& listener, const Network& network) {
 }  // namespace
 
 Admission::Admission(std::shared_ptr<const config::Config> config)
-    : config_(std::move(config)), of_listener_(config_->listeners.size()) {}
+    : config_(std::move(config)), of_listener_(config_->listeners.size()), refused_(config_->listeners.size()) {}
 
 Admission::Seat::~Seat() {
   if (owner_ == nullptr) return;
@@ -38,12 +38,16 @@ Admission::Seat::~Seat() {
 std::expected<Admission::Seat, Refusal> Admission::admit(std::size_t listener, const sockaddr* peer,
                                                          io::TimePoint now) {
   const config::Listener& settings = config_->listeners[listener];
-  if (memory_is_full_.load(std::memory_order_relaxed)) return std::unexpected(Refusal::memory);
+  const auto full = [&](Refusal why) {
+    refused_[listener].store(true, std::memory_order_relaxed);
+    return std::unexpected(why);
+  };
+  if (memory_is_full_.load(std::memory_order_relaxed)) return full(Refusal::memory);
   const std::uint32_t before = sessions_.fetch_add(1);
   const std::uint32_t before_here = of_listener_[listener].fetch_add(1);
   Seat seat(*this, listener);  // gives back what was counted
-  if (before >= config_->limits.max_sessions) return std::unexpected(Refusal::sessions);
-  if (before_here >= settings.max_sessions) return std::unexpected(Refusal::listener_sessions);
+  if (before >= config_->limits.max_sessions) return full(Refusal::sessions);
+  if (before_here >= settings.max_sessions) return full(Refusal::listener_sessions);
   // Whoever speaks for others is counted when it is known for whom.
   if (settings.proxy_header == config::ProxyHeader::off || !contains(settings.proxy_from, peer)) {
     const auto refusal = count_in(seat, network_of(listener, peer), now);
@@ -91,6 +95,12 @@ void Admission::leave_network(Seat& seat) {
 void Admission::note_memory(std::uint64_t octets) {
   const std::uint64_t most = config_->limits.memory;
   memory_is_full_.store(most != 0 && octets >= most, std::memory_order_relaxed);
+}
+
+bool Admission::was_full(std::size_t listener) {
+  const bool refused = refused_[listener].exchange(false, std::memory_order_relaxed);
+  return refused || memory_is_full_.load(std::memory_order_relaxed) || sessions_.load() >= config_->limits.max_sessions ||
+         of_listener_[listener].load() >= config_->listeners[listener].max_sessions;
 }
 
 Network Admission::network_of(std::size_t listener, const sockaddr* address) const {

@@ -54,6 +54,9 @@ class Admission {
   // Octets that the process has now; from limits.memory on nobody is admitted.
   void note_memory(std::uint64_t octets);
 
+  // Whether this listener has no room now, or has refused somebody for want of it since this was last asked.
+  bool was_full(std::size_t listener);
+
   Network network_of(std::size_t listener, const sockaddr* address) const;
   // "192.0.2.0/24", "2001:db8::/64", "unix"; "others" of other_networks.
   std::string text_of(std::size_t listener, const Network& network) const;
@@ -73,6 +76,7 @@ class Admission {
   std::atomic<bool> memory_is_full_{false};
   std::atomic<std::uint32_t> sessions_{0};
   std::deque<std::atomic<std::uint32_t>> of_listener_;
+  std::deque<std::atomic<bool>> refused_;  // for want of room, by listener
   mutable std::mutex mutex_;
   std::map<Key, Count> networks_;  // a tree: no client can choose addresses that collide
 };

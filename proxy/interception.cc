@@ -29,6 +29,11 @@ bool Interception::wanted() const {
                              [](const auto& each) { return each.intercept != config::Intercept::none; });
 }
 
+bool Interception::is_local(const sockaddr* address, io::TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  return local_.holds(address, now);
+}
+
 std::expected<std::shared_ptr<const session::Intercepted>, Refusal> Interception::look(std::size_t listener, int socket,
                                                                                        const sockaddr_storage& peer,
                                                                                        io::TimePoint now) {
@@ -36,16 +41,14 @@ std::expected<std::shared_ptr<const session::Intercepted>, Refusal> Interception
   if (own.holds(reinterpret_cast<const sockaddr*>(&peer))) return std::unexpected(Refusal::loop);
   const auto original = firewall::original_destination(socket, settings.intercept);
   if (!original) return std::unexpected(Refusal::not_intercepted);
-  const auto is_local = [&](const sockaddr* address) {
-    const std::lock_guard lock(mutex_);
-    return local_.holds(address, now);
-  };
-  const firewall::Stray stray = firewall::judge_destination(settings, config_->listeners, *original, is_local);
+  const auto is_ours = [&](const sockaddr* address) { return is_local(address, now); };
+  const firewall::Stray stray = firewall::judge_destination(settings, config_->listeners, *original, is_ours);
   if (stray != firewall::Stray::none) return std::unexpected(refusal_of(stray));
   auto found = std::make_shared<session::Intercepted>();
   found->client = peer;
   found->destination.address = *original;
   found->destination.length = original->ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   found->destination.text = to_text(found->destination);
+  found->to_here = is_local(found->destination.get(), now);
   return found;
 }

@@ -23,6 +23,7 @@ class Interception {
   std::expected<std::shared_ptr<const session::Intercepted>, Refusal> look(std::size_t listener, int socket,
                                                                            const sockaddr_storage& peer,
                                                                            io::TimePoint now);
+  bool is_local(const sockaddr* address, io::TimePoint now);  // an address of this host
   io::OwnConnections own;  // all that this process makes
 
  private:

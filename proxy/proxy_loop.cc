@@ -7,6 +7,7 @@
 #include "config/endpoint.h"
 #include "proxy/io/tcp_stream.h"
 #include "proxy/session/smtp_session.h"
+#include "proxy/supervisor/ban_request.h"
 #include "proxy/supervisor/control.h"
 #include "scanner/job.h"
 
@@ -158,6 +159,15 @@ void ProxyLoop::note_refusal(Refusal reason, std::size_t listener, const sockadd
   if (refused) shared_.log_refused(index_ + 1, *refused);
 }
 
+// Lost when it comes faster than it is counted.
+void ProxyLoop::note_offence(std::size_t listener, config::Offence what, const std::string& ip, bool told) {
+  if (shared_.config->listeners[listener].bans.rule_for(what).time.count() == 0) return;
+  const auto client = protocol::parse_ip(ip);  // none of a UNIX socket
+  if (!client) return;
+  const supervisor::BanRequest request{static_cast<std::uint32_t>(listener), what, *client, told};
+  scanner::send_packet(shared_.to_main_thread, encode(message_of(request)));
+}
+
 // Closed without a word: whoever comes to the port of a listener with intercept by himself has no business there.
 bool ProxyLoop::is_stray(std::size_t listener, session::Arrival& arrival, int socket) {
   if (shared_.config->listeners[listener].intercept == config::Intercept::none) return false;
@@ -173,6 +183,9 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
   try {
     session::Arrival arrival;
     arrival.peer = accepted.peer;
+    const config::Endpoint& address = shared_.config->listeners[listener].address;
+    arrival.from_here =
+        !address.is_unix() && is_loopback(address) && shared_.interception.is_local(peer, loop_.now());
     if (is_stray(listener, arrival, socket)) return;
     auto place = shared_.admission.admit(listener, peer, loop_.now());
     if (!place) {
@@ -180,6 +193,8 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
       // In TLS from the first octet on nobody could read it.
       if (shared_.config->listeners[listener].tls.mode != config::ListenerTlsMode::implicit)
         ::send(socket, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (place.error() == Refusal::client_connections)
+        note_offence(listener, config::Offence::rate, io::format_ip(peer), false);
       return note_refusal(place.error(), listener, peer);
     }
     arrival.local = locals_[listener];
@@ -208,6 +223,10 @@ class ProxyLoop::Seat final : public session::Occupancy {
     owner_.note_refusal(*refusal, place_.listener(), told);
     line = farewell(*refusal);
     return false;
+  }
+
+  void offended(config::Offence what, const session::ClientFacts& client) override {
+    owner_.note_offence(place_.listener(), what, client.ip, client.told);
   }
 
  private:

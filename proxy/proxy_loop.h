@@ -41,6 +41,7 @@ struct ProxyShared {
   Refusals refusals;
   Interception interception;
   void log_refused(unsigned ring, const RefusedClients& refused);
+  int to_main_thread = -1;  // packets of the loops for the thread that started them
 
  private:
   std::mutex tls_mutex_;  // a loop takes it at its start and after a reload
@@ -60,6 +61,7 @@ class ProxyLoop final : private session::InFlight {
   void welcome(std::size_t listener, io::Accepted accepted);
   bool is_stray(std::size_t listener, session::Arrival& arrival, int socket);
   void note_refusal(Refusal reason, std::size_t listener, const sockaddr* client);
+  void note_offence(std::size_t listener, config::Offence what, const std::string& ip, bool told);
   io::Task<> serve_client(Admission::Seat place, std::unique_ptr<io::Stream> client, session::Arrival arrival);
   void obey(std::string_view packet, scanner::OwnedFd fd);
   void tell(supervisor::Message::Kind kind, std::string about);

@@ -40,7 +40,7 @@ constexpr int allowed[] = {
     SCMP_SYS(munmap),         SCMP_SYS(mremap),       SCMP_SYS(madvise),         SCMP_SYS(futex),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(sigaltstack),
     SCMP_SYS(getpid),         SCMP_SYS(gettid),       SCMP_SYS(tgkill),          SCMP_SYS(exit),
-    SCMP_SYS(exit_group)};
+    SCMP_SYS(exit_group),     SCMP_SYS(pread64)};
 
 }  // namespace
 
@@ -67,8 +67,7 @@ std::expected<void, std::string> filter_system_calls() {
   // Memory that is neither of a file nor executable.
   const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
   const scmp_arg_cmp anonymous{3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS};
-  if (const int error =
-          ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, not_executable, anonymous);
+  if (const int error = ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, not_executable, anonymous);
       error != 0)
     return trouble("seccomp", -error);
   if (const int error = ::seccomp_load(filter.get()); error != 0) return trouble("seccomp", -error);

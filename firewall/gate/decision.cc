@@ -1,24 +1,10 @@
 #include "firewall/gate/decision.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 
-#include "config/netmask.h"
 #include "firewall/marks.h"
 
 namespace gate {
-namespace {
-
-bool listed(const std::vector<config::Netmask>& netmasks, const Address& address) {
-  if (netmasks.empty()) return false;
-  sockaddr_in6 socket_address{};
-  socket_address.sin6_family = AF_INET6;
-  std::ranges::copy(address, socket_address.sin6_addr.s6_addr);
-  return config::contains(netmasks, reinterpret_cast<const sockaddr*>(&socket_address));
-}
-
-}  // namespace
 
 std::uint32_t mark_after(std::uint32_t mark, Decision decision) {
   const std::uint32_t ours = decision == Decision::take   ? firewall::mark_take
@@ -27,7 +13,11 @@ std::uint32_t mark_after(std::uint32_t mark, Decision decision) {
   return (mark & ~firewall::mark_mask) | ours;
 }
 
-Gate::Gate(Settings settings, std::uint64_t seed) : settings_(std::move(settings)), rates_(seed) {}
+Gate::Gate(const Settings& settings, std::uint64_t seed) : open_(settings.open), rates_(seed) {
+  for (const Listener& each : settings.listeners)
+    judges_.push_back({each.queue, each.connections, each.prefix_v4, each.prefix_v6, Networks(each.skip_sources),
+                       Networks(each.skip_destinations), false});
+}
 
 Decision Gate::decide(std::uint16_t queue, const std::expected<Syn, Fault>& packet, Clock::time_point now) {
   const Decision decision = choose(queue, packet, now);
@@ -48,18 +38,23 @@ Decision Gate::decide(std::uint16_t queue, const std::expected<Syn, Fault>& pack
   return decision;
 }
 
+void Gate::set_full(std::uint16_t queue, bool full) {
+  const auto listener = std::ranges::find(judges_, queue, &Judge::queue);
+  if (listener != judges_.end()) listener->full = full;
+}
+
 Decision Gate::choose(std::uint16_t queue, const std::expected<Syn, Fault>& packet, Clock::time_point now) {
-  const auto listener = std::ranges::find(settings_.listeners, queue, &Listener::queue);
-  if (!packet || listener == settings_.listeners.end()) return Decision::drop;
-  if (listed(listener->skip_sources, packet->source) || listed(listener->skip_destinations, packet->destination))
+  const auto listener = std::ranges::find(judges_, queue, &Judge::queue);
+  if (!packet || listener == judges_.end()) return Decision::drop;
+  if (listener->skip_sources.contain(packet->source) || listener->skip_destinations.contain(packet->destination))
     return Decision::pass;
   if (listener->connections != 0) {
     const Address network = network_of(packet->source, listener->prefix_v4, listener->prefix_v6);
     if (rates_.count(queue, network, now) > listener->connections) return Decision::reset;
   }
-  if (ready_) return Decision::take;
-  ++counts_.unready;
-  return settings_.open ? Decision::pass : Decision::reset;
+  if (ready_ && !listener->full) return Decision::take;
+  ++(ready_ ? counts_.full : counts_.unready);
+  return open_ ? Decision::pass : Decision::reset;
 }
 
 }  // namespace gate

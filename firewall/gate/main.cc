@@ -2,12 +2,15 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -20,6 +23,7 @@
 #include "firewall/descriptor.h"
 #include "firewall/gate/confinement.h"
 #include "firewall/gate/decision.h"
+#include "firewall/gate/kernel_counts.h"
 #include "firewall/gate/queue.h"
 
 namespace gate {
@@ -33,7 +37,9 @@ constexpr std::string_view usage =
     "Decides about new connections on their first packet, for the rules that `gatepost firewall` writes. Started by\n"
     "`gatepost serve`:\n"
     "  --settings FD   where the settings (JSON) are read from, to the end\n"
-    "  --control FD    SOCK_SEQPACKET socket that says \"ready\" and \"unready\" of the proxy; its end is ours\n"
+    "  --control FD    SOCK_SEQPACKET socket that says \"ready\" and \"unready\" of the proxy, \"full N\" and \"room "
+    "N\" of the\n"
+    "                  listener with queue N, and asks \"alive?\"; its end is ours, and so is that of our parent\n"
     "  --version, --help\n"
     "Exit status: 0 SIGTERM came or the control socket was closed, 64 usage, 71 the system lacks something or another\n"
     "program has a queue, 77 CAP_NET_ADMIN is missing, 78 no usable settings.\n";
@@ -102,18 +108,19 @@ bool is_packet_socket(int fd) {
 
 class Program {
  public:
-  Program(Settings settings, std::uint64_t seed, Descriptor signals, Descriptor control)
+  // `kernel`: what the kernel says of the queues, if it may be read.
+  Program(Settings settings, std::uint64_t seed, Descriptor signals, Descriptor control, Descriptor kernel)
       : settings_(std::move(settings)),
         gate_(settings_, seed),
         signals_(std::move(signals)),
-        control_(std::move(control)) {
+        control_(std::move(control)),
+        kernel_(std::move(kernel)) {
     gate_.set_ready(!control_);
+    for (const Listener& each : settings_.listeners) numbers_.push_back(each.queue);
   }
 
   std::expected<PacketQueues, std::string> bind() {
-    std::vector<std::uint16_t> numbers;
-    for (const Listener& each : settings_.listeners) numbers.push_back(each.queue);
-    return PacketQueues::bind(numbers, settings_.length, settings_.open,
+    return PacketQueues::bind(numbers_, settings_.length, settings_.open,
                               [this](const Packet& packet) { return answer(packet); });
   }
 
@@ -143,7 +150,10 @@ class Program {
   void tell_ready() {
     say_line(fmt::format("{} queues from number {} on, fail-{}", settings_.listeners.size(),
                          settings_.listeners.front().queue, settings_.open ? "open" : "closed"));
-    constexpr std::string_view word = "ready";
+    answer_control("ready");
+  }
+
+  void answer_control(std::string_view word) const {
     if (control_) ::send(control_.get(), word.data(), word.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 
@@ -156,7 +166,24 @@ class Program {
       if (got <= 0) return got < 0 && errno == EAGAIN;
       const std::string_view word(space.data(), static_cast<std::size_t>(got));
       if (word == "ready" || word == "unready") gate_.set_ready(word == "ready");
+      else if (word == "alive?") answer_control("alive");
+      else set_full(word);
     }
+  }
+
+  void set_full(std::string_view word) {
+    constexpr std::string_view full = "full ", room = "room ";
+    std::uint16_t queue = 0;
+    if (!word.starts_with(full) && !word.starts_with(room)) return;
+    const std::string_view number = word.substr(full.size());
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), queue);
+    if (error == std::errc() && end == number.data() + number.size()) gate_.set_full(queue, word.starts_with(full));
+  }
+
+  KernelCounts ask_kernel() const {
+    std::array<char, 65536> text{};  // of a line for each queue there is on this host
+    const ssize_t got = kernel_ ? ::pread(kernel_.get(), text.data(), text.size(), 0) : 0;
+    return kernel_counts({text.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))}, numbers_);
   }
 
   int wait_ms() const {
@@ -172,17 +199,23 @@ class Program {
     const Clock::time_point now = Clock::now();
     if (now < next_line_ && !last) return;
     next_line_ = now + between_lines;
-    say_line(fmt::format(
-        "{} connections taken, {} passed by, {} reset, {} no SYN; {} of these while the proxy was not "
-        "ready; {} times the socket was full; {} answers came too late",
-        counts.take, counts.pass, counts.reset, counts.drop, counts.unready, queues.overruns, queues.refused));
+    const KernelCounts kernel = ask_kernel();
+    say_line(
+        fmt::format("{} connections taken, {} passed by, {} reset, {} no SYN; {} of these while the proxy was not "
+                    "ready, {} while it "
+                    "was full; {} times the socket was full; {} packets were answered by {} messages, {} of these too "
+                    "late; the kernel "
+                    "dropped {} for want of room in a queue, {} in the socket",
+                    counts.take, counts.pass, counts.reset, counts.drop, counts.unready, counts.full, queues.overruns,
+                    queues.packets, queues.answers, queues.refused, kernel.queue_full, kernel.socket_full));
     told_ = counts;
     told_queues_ = queues;
   }
 
   Settings settings_;
   Gate gate_;
-  Descriptor signals_, control_;
+  Descriptor signals_, control_, kernel_;
+  std::vector<std::uint16_t> numbers_;  // of the queues
   Counts told_;
   QueueCounts told_queues_;
   Clock::time_point next_line_{};
@@ -194,8 +227,12 @@ int serve(Settings settings, Descriptor control) {
     return say_line(fmt::format("no random numbers: {}", std::strerror(errno))), EX_OSERR;
   Descriptor signals = take_signals();
   if (!signals) return say_line(fmt::format("signalfd: {}", std::strerror(errno))), EX_OSERR;
+  Descriptor kernel(::open("/proc/self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC));  // root's, if we are
   if (auto done = keep_net_admin_alone(settings.uid, settings.gid); !done) return say_line(done.error()), EX_NOPERM;
-  Program program(std::move(settings), seed, std::move(signals), std::move(control));
+  // A gate that is stopped does not see the end of its control socket, and would keep the queues.
+  if (control && ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+    return say_line(fmt::format("PR_SET_PDEATHSIG: {}", std::strerror(errno))), EX_OSERR;
+  Program program(std::move(settings), seed, std::move(signals), std::move(control), std::move(kernel));
   auto queues = program.bind();
   if (!queues) return say_line(queues.error()), EX_OSERR;
   if (auto done = filter_system_calls(); !done) return say_line(done.error()), EX_OSERR;

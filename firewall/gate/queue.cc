@@ -181,6 +181,7 @@ void PacketQueues::State::send_verdicts() {
     ::nfq_nlmsg_verdict_put(message, static_cast<int>(last.id), last.mark ? NF_REPEAT : NF_DROP);
     if (last.mark) ::nfq_nlmsg_verdict_put_mark(message, *last.mark);
     used += MNL_ALIGN(message->nlmsg_len);
+    ++counts.answers;
   }
   verdicts.clear();
   send(out.data(), used);

@@ -22,6 +22,7 @@ using Answer = std::function<std::optional<std::uint32_t>(const Packet&)>;
 
 struct QueueCounts {
   std::uint64_t packets = 0;
+  std::uint64_t answers = 0;   // messages that answered them: one for packets in a row that are treated alike
   std::uint64_t overruns = 0;  // times that our socket was full (ENOBUFS): packets went the way of on_failure
   std::uint64_t refused = 0;   // of our answers, by the kernel: the packet was gone
   bool operator==(const QueueCounts&) const = default;

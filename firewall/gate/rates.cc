@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "firewall/gate/networks.h"
+
 namespace gate {
 namespace {
 
@@ -51,13 +53,7 @@ bool is_v4(const Address& address) {
 }
 
 Address network_of(const Address& address, unsigned prefix_v4, unsigned prefix_v6) {
-  const unsigned prefix = is_v4(address) ? mapped_bits + prefix_v4 : prefix_v6;
-  Address network = address;
-  for (unsigned octet = 0; octet < network.size(); ++octet) {
-    const unsigned kept = prefix > octet * 8 ? std::min(prefix - octet * 8, 8U) : 0;
-    network[octet] = static_cast<std::uint8_t>(network[octet] & (0xFF00U >> kept));
-  }
-  return network;
+  return network_of(address, is_v4(address) ? mapped_bits + prefix_v4 : prefix_v6);
 }
 
 }  // namespace gate

@@ -97,10 +97,10 @@ constexpr const char* firewall_footer = R"(Examples:
   gatepost firewall plan -c FILE                         what apply would run, as a shell script
   gatepost firewall plan -c FILE --remove                what takes it back
   gatepost firewall apply -c FILE --confirm-within 60s   over ssh: it is taken back unless you confirm
-  gatepost firewall confirm
+  gatepost firewall confirm -c FILE
   gatepost firewall verify -c FILE                       proves with connections that it works, or says what is wrong
-  gatepost firewall status
-  gatepost firewall remove                               without a trace
+  gatepost firewall status -c FILE
+  gatepost firewall remove -c FILE                       without a trace
 
 Exit status: 0 all is well; 69 not applied, or verify has found something wrong; 71 a step failed, and what was done was
 undone; 75 not confirmed; 77 not root; 78 the configuration cannot be put into rules here.)";
@@ -154,18 +154,21 @@ void add_firewall(Options& options) {
   add_firewall_plan(*firewall, to);
   add_firewall_apply(*firewall, to);
   add_firewall_verify(*firewall, to);
-  firewall->add_subcommand("confirm", "keep what apply --confirm-within has put into force")->callback([&to] {
-    to.action = Arguments::Firewall::confirm;
-  });
-  firewall->add_subcommand("status", "whether rules are in force, and how many connections each has diverted")
-      ->callback([&to] { to.action = Arguments::Firewall::status; });
+  CLI::App* confirm = firewall->add_subcommand("confirm", "keep what apply --confirm-within has put into force");
+  confirm->callback([&to] { to.action = Arguments::Firewall::confirm; });
+  CLI::App* status =
+      firewall->add_subcommand("status", "whether rules are in force, and how many connections each has diverted");
+  status->callback([&to] { to.action = Arguments::Firewall::status; });
+  for (CLI::App* each : {confirm, status})
+    each->add_option("-c,--config", to.config, "configuration file, for its firewall.state_directory")->type_name("FILE");
   CLI::App* remove = firewall->add_subcommand("remove", "take the rules back, without a trace");
-  remove->add_option("-c,--config", to.config, "for rules that are not remembered: those that this file would make")
+  remove->add_option("-c,--config", to.config, "for its firewall.state_directory, and for rules that are not remembered: those that it would make")
       ->type_name("FILE");
   remove->callback([&to] { to.action = Arguments::Firewall::remove; });
   for (CLI::App* each : firewall->get_subcommands({})) {
     each->add_flag("--json", to.json, "one JSON object");
-    each->add_option("--state", to.state, "where it is remembered what is in force; default /run/gatepost")
+    each->add_option("--state", to.state,
+                     "where it is remembered what is in force; default: the configuration's, or /run/gatepost")
         ->type_name("DIR");
   }
   firewall->callback([&to] { to.command = Arguments::Command::firewall; });

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "config/duration.h"
+#include "firewall/ban_lists.h"
 #include "firewall/bans.h"
 #include "firewall/json.h"
 #include "proxy/admin/commands.h"
@@ -33,14 +34,16 @@ int list(bool json) {
     for (const firewall::Ban& each : *bans)
       all.children.push_back(Node::object()
                                  .add("network", Node::of(each.network))
-                                 .add("seconds_left", Node::of(static_cast<std::uint64_t>(each.left.count()))));
+                                 .add("seconds_left", Node::of(static_cast<std::uint64_t>(each.left.count())))
+                                 .add("reason", Node::of(each.reason)));
     const Node node = Node::object().add("ok", Node::of(true)).add("bans", std::move(all));
     return print(config::format(node)) ? EX_OK : EX_IOERR;
   }
   std::string text;
   for (const firewall::Ban& each : *bans)
-    text += fmt::format("{:<43} {}\n", each.network,
-                        each.left.count() == 0 ? "until removed" : config::format_duration(each.left));
+    text += fmt::format("{:<43} {:<13} {}\n", each.network,
+                        each.left.count() == 0 ? "until removed" : config::format_duration(each.left),
+                        firewall::as_comment(each.reason));  // others may write into these lists
   return print(text) ? EX_OK : EX_IOERR;
 }
 
@@ -54,7 +57,7 @@ int bans_command(const Arguments& arguments) {
   if (!network) return failed(fmt::format("{} {}", arguments.network, network.error()), arguments.json, EX_USAGE);
   bool changed = true;
   if (arguments.bans == Bans::add) {
-    const auto done = firewall::ban(*network, arguments.ban_for);
+    const auto done = firewall::ban(*network, arguments.ban_for, "by hand");
     if (!done) return failed(done.error(), arguments.json, EX_UNAVAILABLE);
   } else {
     const auto done = firewall::unban(*network);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 
 #include "config/surroundings.h"
 #include "firewall/apply.h"
@@ -63,7 +64,7 @@ void warn(const firewall::Plan& plan, bool json) {
 }
 
 std::expected<firewall::Plan, Failure> planned(const Arguments& arguments, const config::Config& config) {
-  if (arguments.facts.empty()) return firewall::plan_here(config, firewall_directory(arguments));
+  if (arguments.facts.empty()) return firewall::plan_here(config, firewall_directory(arguments, config));
   std::ifstream file(arguments.facts);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const auto fail = [](std::vector<std::string> sentences) {
@@ -110,8 +111,7 @@ int plan_command(const Arguments& arguments) {
 }
 
 // On a terminal: somebody who can still press a key is not locked out.
-int wait_for_confirmation(const Arguments& arguments) {
-  const std::string directory = firewall_directory(arguments);
+int wait_for_confirmation(const Arguments& arguments, const std::string& directory) {
   const auto seconds = arguments.confirm_within.count();
   if (::isatty(STDIN_FILENO) == 0 || arguments.json) {
     if (!arguments.json)
@@ -134,7 +134,8 @@ int apply_command(const Arguments& arguments) {
   const auto config = firewall_config(arguments);
   if (!config) return EX_CONFIG;
   Shown shown{arguments.json};
-  const auto plan = firewall::apply(*config, {firewall_directory(arguments), arguments.confirm_within, shown.watch()});
+  const std::string directory = firewall_directory(arguments, *config);
+  const auto plan = firewall::apply(*config, {directory, arguments.confirm_within, shown.watch()});
   if (!plan) return firewall_failed(plan.error(), arguments.json);
   warn(*plan, arguments.json);
   const std::string text = arguments.json
@@ -145,7 +146,22 @@ int apply_command(const Arguments& arguments) {
                                                     .add("warnings", firewall::texts(plan->warnings)))
                                : fmt::format("in force, by {}\n", firewall::to_string(plan->backend));
   if (!print(text)) return EX_IOERR;
-  return arguments.confirm_within.count() > 0 ? wait_for_confirmation(arguments) : EX_OK;
+  return arguments.confirm_within.count() > 0 ? wait_for_confirmation(arguments, directory) : EX_OK;
+}
+
+// For confirm, status and remove, which need the configuration for nothing else, if one is given.
+struct Remembered {
+  std::string directory;
+  std::shared_ptr<const config::Config> config{};
+  bool broken = false;  // the configuration; then this is the default directory
+};
+Remembered remembered(const Arguments& arguments) {
+  Remembered where{arguments.state.empty() ? firewall::default_state_directory : arguments.state};
+  if (arguments.config.empty()) return where;
+  where.config = firewall_config(arguments);
+  where.broken = where.config == nullptr;
+  if (!where.broken) where.directory = firewall_directory(arguments, *where.config);
+  return where;
 }
 
 // The end of confirm and remove: a yes, a no, or a failure.
@@ -157,15 +173,19 @@ int told(const std::expected<bool, Failure>& done, const Arguments& arguments, c
   return !print(text) ? EX_IOERR : *done ? EX_OK : status;
 }
 
+int confirm_command(const Arguments& arguments) {
+  const Remembered where = remembered(arguments);
+  if (where.broken) return EX_CONFIG;
+  return told(firewall::confirm(where.directory), arguments, "confirmed", "nothing waits to be confirmed",
+              EX_UNAVAILABLE);
+}
+
 int remove_command(const Arguments& arguments) {
+  const Remembered where = remembered(arguments);
   Shown shown{arguments.json};
-  const std::string directory = firewall_directory(arguments);
-  auto done = firewall::remove(directory, shown.watch());
-  if (done && !*done && !arguments.config.empty()) {
-    const auto config = firewall_config(arguments);
-    if (!config) return EX_CONFIG;
-    done = firewall::remove_planned(*config, directory, shown.watch());
-  }
+  auto done = firewall::remove(where.directory, shown.watch());
+  if (done && !*done && where.broken) return EX_CONFIG;
+  if (done && !*done && where.config) done = firewall::remove_planned(*where.config, where.directory, shown.watch());
   return told(done, arguments, "removed", "nothing is in force", EX_OK);
 }
 
@@ -200,7 +220,9 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
 }
 
 int status_command(const Arguments& arguments) {
-  const auto state = firewall::load_state(firewall_directory(arguments));
+  const Remembered where = remembered(arguments);
+  if (where.broken) return EX_CONFIG;
+  const auto state = firewall::load_state(where.directory);
   if (!state) {
     complain(state.error());
     return EX_OSERR;
@@ -228,8 +250,8 @@ int status_command(const Arguments& arguments) {
 
 }  // namespace
 
-std::string firewall_directory(const Arguments& arguments) {
-  return arguments.state.empty() ? firewall::default_state_directory : arguments.state;
+std::string firewall_directory(const Arguments& arguments, const config::Config& config) {
+  return arguments.state.empty() ? config.firewall.state_directory : arguments.state;
 }
 
 std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments) {
@@ -260,8 +282,7 @@ int firewall_command(const Arguments& arguments) {
     case Action::apply:
       return apply_command(arguments);
     case Action::confirm:
-      return told(firewall::confirm(firewall_directory(arguments)), arguments, "confirmed",
-                  "nothing waits to be confirmed", EX_UNAVAILABLE);
+      return confirm_command(arguments);
     case Action::verify:
       return verify_command(arguments);
     case Action::status:

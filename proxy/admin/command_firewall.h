@@ -10,7 +10,8 @@
 
 namespace admin {
 
-std::string firewall_directory(const Arguments& arguments);  // --state
+// Where it is remembered what is in force: --state, else what the configuration says.
+std::string firewall_directory(const Arguments& arguments, const config::Config& config);
 // Null after all errors were written to standard error.
 std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments);
 

@@ -62,7 +62,7 @@ int verify_command(const Arguments& arguments) {
   const auto config = firewall_config(arguments);
   if (!config) return EX_CONFIG;
   const auto verified =
-      firewall::verify(*config, {firewall_directory(arguments), arguments.spoof_from, arguments.spoof_to});
+      firewall::verify(*config, {firewall_directory(arguments, *config), arguments.spoof_from, arguments.spoof_to});
   if (!verified) return firewall_failed(verified.error(), arguments.json);
   if (!print(arguments.json ? json_of(*verified) : text_of(*verified))) return EX_IOERR;
   return verified->good() ? EX_OK : EX_UNAVAILABLE;

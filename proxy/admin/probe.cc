@@ -2,7 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <sys/socket.h>
+
+#include <algorithm>
+
 #include "config/endpoint.h"
+#include "firewall/descriptor.h"
+#include "firewall/marks.h"
 #include "proxy/admin/escape.h"
 #include "proxy/io/address_cache.h"
 #include "proxy/io/hosts_file.h"
@@ -37,6 +43,21 @@ const config::Listener* listener_of(const config::Config& config, const std::str
   return found;
 }
 
+// Whether a connection of ours can carry the mark by which rules for the scope output leave it alone.
+bool may_mark() {
+  const firewall::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return socket && ::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &firewall::mark_own, sizeof firewall::mark_own) == 0;
+}
+
+// Whether such rules may take connections of this host to that server.
+bool may_be_intercepted(const config::Config& config, const config::Endpoint& server) {
+  return std::ranges::any_of(config.listeners, [&](const config::Listener& each) {
+    return each.intercept != config::Intercept::none && !server.is_unix() &&
+           std::ranges::find(each.scopes, config::Scope::output) != each.scopes.end() &&
+           std::ranges::find(each.ports, config::port_of(server)) != each.ports.end();
+  });
+}
+
 class Survey {
  public:
   explicit Survey(std::shared_ptr<const config::Config> config)
@@ -44,6 +65,7 @@ class Survey {
         resolver_(loop_, config_->dns, hosts_of(config_->dns), [](const std::string&) {}),
         names_(loop_, resolver_, [](const std::string&) {}),
         connector_(loop_, &names_) {
+    connector_.mark_connections(firewall::mark_own);
     services_.config = config_;
     services_.connector = &connector_;
     services_.log = [](admin::Level, admin::Record&&) {};
@@ -111,16 +133,17 @@ class Survey {
     }
     for (const config::Endpoint& address : addresses) {
       const std::string host = server.is_name() ? server.host : server.text.substr(0, server.text.rfind(':'));
+      if (!marked_ && may_be_intercepted(*config_, address)) tell_of_interception(downstream, address);
       const session::Server which(downstream, listener, address, host);
       co_await one(which, scope);
     }
   }
 
   Task<> one(session::Server server, io::Scope& scope) {
-    const Channel wanted = session::configured_channel(*server.settings, *server.listener);
+    const Channel wanted = session::configured_channel(*server.settings, *server.listener, nullptr);
     if (wanted == Channel::spoof) co_return tell_of_spoof(server);
-    const bool asks = server.settings->protocol == config::Protocol::smtp && wanted != Channel::xclient &&
-                      !session::is_exempt(*server.listener);
+    const bool asks =
+        server.settings->protocol == config::Protocol::smtp && wanted != Channel::xclient && !server.exempt;
     const session::Standing standing = co_await session::examine(services_, server, asks, scope);
     if (!standing.reached) co_return unreached(*server.settings, server.endpoint.text, standing.evidence);
     tell(server, standing, asks);
@@ -131,6 +154,16 @@ class Survey {
                                 server.settings->name, server.endpoint.text);
     add_json(fmt::format(R"({{"downstream":{},"server":{},"identity":"spoof","usable":true}})",
                          json_string(server.settings->name), json_string(server.endpoint.text)));
+  }
+
+  void tell_of_interception(const config::Downstream& downstream, const config::Endpoint& server) {
+    probed_.text += fmt::format(
+        "downstream {}, {}: this probe itself may be intercepted (scope output), and then gatepost has answered; run "
+        "it "
+        "with the right to mark its connections (root, CAP_NET_ADMIN)\n",
+        downstream.name, server.text);
+    add_json(fmt::format(R"({{"downstream":{},"server":{},"perhaps_intercepted":true}})", json_string(downstream.name),
+                         json_string(server.text)));
   }
 
   void unreached(const config::Downstream& downstream, const std::string& server, const std::string& why) {
@@ -184,6 +217,7 @@ class Survey {
   io::AddressCache names_;
   io::TcpConnector connector_;
   session::Services services_;
+  const bool marked_ = may_mark();
   Probed probed_;
 };
 

@@ -34,6 +34,7 @@ Task<Connected> TcpConnector::connect_one(const sockaddr_storage* source, const 
                                           TimePoint until) {
   if (source != nullptr) return connect_one_as(*source, server, scope, until);
   OwnedFd socket(::socket(server.get()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (mark_ != 0) ::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark_, sizeof mark_);
   return establish(std::move(socket), server, scope, until);
 }
 
@@ -43,12 +44,8 @@ Task<Connected> TcpConnector::connect_one_as(const sockaddr_storage& source, con
   if (transparent_ == nullptr) co_return refused(server, "no socket may take the client's address here");
   OwnedFd socket = co_await transparent_->take(source.ss_family, scope, until);
   if (!socket) co_return refused(server, "no socket came in time that may take the client's address");
-  sockaddr_storage any_port = source;
-  if (source.ss_family == AF_INET6) reinterpret_cast<sockaddr_in6&>(any_port).sin6_port = 0;
-  else reinterpret_cast<sockaddr_in&>(any_port).sin_port = 0;
-  const socklen_t length = source.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&any_port), length) != 0)
-    co_return refused(server, std::string("the client's address cannot be taken: ") + std::strerror(errno));
+  if (const int error = bind_as(socket.get(), source, server.get()); error != 0)
+    co_return refused(server, std::string("the client's address cannot be taken: ") + std::strerror(error));
   Connected connected = co_await establish(std::move(socket), server, scope, until);
   co_return connected;
 }

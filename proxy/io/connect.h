@@ -1,6 +1,7 @@
 // Connects to the first server of a list that answers (RFC 5321 5.1: try each address); a name is resolved now.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <string>
@@ -50,6 +51,8 @@ class TcpConnector final : public Connector {
                           TimePoint until) override;
   Task<Connected> connect_as(const sockaddr_storage& source, const std::vector<config::Endpoint>& servers, Scope& scope,
                              Duration per_server, TimePoint until) override;
+  // SO_MARK of the connections of connect(), which only root may set; without the right to it they carry none.
+  void mark_connections(std::uint32_t mark) { mark_ = mark; }
 
  private:
   using Held = std::shared_ptr<const void>;
@@ -66,6 +69,7 @@ class TcpConnector final : public Connector {
   AddressCache* names_;
   TransparentSockets* transparent_;
   OwnConnections* own_;
+  std::uint32_t mark_ = 0;
 };
 
 }  // namespace io

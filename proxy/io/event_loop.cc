@@ -97,9 +97,10 @@ void FdWatch::pause() {
   paused_ = true;
 }
 
-void FdWatch::resume() {
-  if (paused_) event_add(event_, nullptr);
+bool FdWatch::resume() {
+  if (paused_ && event_add(event_, nullptr) != 0) return false;
   paused_ = false;
+  return true;
 }
 
 }  // namespace io

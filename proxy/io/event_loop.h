@@ -52,7 +52,7 @@ class FdWatch {
   FdWatch(const FdWatch&) = delete;
   FdWatch& operator=(const FdWatch&) = delete;
   void pause();   // no more calls until resume()
-  void resume();
+  [[nodiscard]] bool resume();  // false: not yet, for want of memory; to be tried again
 
  private:
   Owner& owner_;

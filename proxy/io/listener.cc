@@ -58,8 +58,10 @@ void Listener::on_ready(FdWatch::Ready) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       const int error = errno;
       turn_away();
-      loop_.spawn(pause_for(pause_when_starved));  // first: without it nothing would end the pause
-      watch_->pause();
+      const std::size_t roots = loop_.roots();
+      loop_.spawn(pause_for(pause_when_starved));
+      // Otherwise there was no memory to wait, and nothing would end the pause.
+      if (loop_.roots() > roots) watch_->pause();
       starved_(error);
       return;
     }
@@ -82,7 +84,7 @@ void Listener::turn_away() {
 Task<> Listener::pause_for(Duration time) {
   try {
     co_await Wait(scope_, loop_.now() + time);
-    if (watch_) watch_->resume();
+    while (watch_ && !watch_->resume()) co_await Yield(scope_);  // that needs no memory
   } catch (const Stopped&) {
   }
 }

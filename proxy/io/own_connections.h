@@ -1,5 +1,6 @@
-// The local ends of all connections that this process makes, so that one of them is known when it comes back to a
-// listener of ours: a loop (T:H3). Used by all loops, and only where connections are intercepted.
+// The local ends of all connections that this process makes and whose server has not said anything yet, so that one of
+// them is known when it comes back to a listener of ours: a loop (T:H3), in which nobody says anything. Later a client whose
+// address we have taken may come by the same port. Used by all loops, and only where connections are intercepted.
 #pragma once
 
 #include <sys/socket.h>

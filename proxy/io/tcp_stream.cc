@@ -64,6 +64,7 @@ IoResult TcpStream::read(char* into, std::size_t room) {
   for (;;) {
     const ssize_t got = ::recv(socket_.get(), into, room, 0);
     if (got > 0) {
+      companion_.reset();
       // Edge-triggered: a short read has emptied the socket, and what comes later raises a new event. A FIN or RST that
       // was reported together with the bytes would be missed. libevent tells of the FIN, not of the RST: that shows
       // itself with the next write, or by look_again().

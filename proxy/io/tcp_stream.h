@@ -27,7 +27,7 @@ class TcpStream final : public Stream, public FdWatch::Owner {
   IoResult write(const iovec* parts, int count) override;
   void last_words() override { flags_ |= MSG_MORE; }
   IoResult send_file(int fd, off_t offset, std::size_t count) override;
-  // Lives as long as this stream.
+  // Lives until the first octet is read, or as long as this stream.
   void keep(std::shared_ptr<const void> companion) { companion_ = std::move(companion); }
   void abort_on_close() override;
   std::string peer() const override;

@@ -190,25 +190,28 @@ std::expected<void, std::string> Journal::append(std::string_view records) {
   return {};
 }
 
+// What is forgotten leaves the memory, too.
+void Journal::put_in_order() {
+  std::deque<std::pair<std::int64_t, Key>> age;
+  for (const auto& [key, time] : known_) age.emplace_back(time, key);
+  std::ranges::sort(age);
+  age_ = std::move(age);
+}
+
 std::expected<void, std::string> Journal::compact() {
   suspect_ = true;
+  put_in_order();
   const std::string next = path_ + ".new";
   ::unlink(next.c_str());
   OwnedFd file(::open(next.c_str(), O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
   if (!file) return trouble("make", next);
   std::string all = mark();
-  std::uint64_t count = 0;
-  for (const auto& [time, key] : age_) {
-    const auto found = known_.find(key);
-    if (found == known_.end() || found->second != time) continue;
-    all += record_of({key.data(), key.size()}, time);
-    ++count;
-  }
+  for (const auto& [time, key] : age_) all += record_of({key.data(), key.size()}, time);
   if (!write_all(file.get(), all) || ::fsync(file.get()) != 0) return trouble("write", next);
   if (::rename(next.c_str(), path_.c_str()) != 0) return trouble("rename", next);
   if (!sync_directory_of(path_)) return trouble("fsync the directory of", path_);
   file_ = std::move(file);
-  records_ = count;
+  records_ = age_.size();
   suspect_ = false;
   return {};
 }

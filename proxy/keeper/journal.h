@@ -37,6 +37,7 @@ class Journal {
   // What the operator should hear of, once: records that were skipped, a file that was put aside, keys that had to go.
   std::string take_notice() { return std::exchange(notice_, {}); }
   std::size_t size() const { return known_.size(); }
+  std::size_t held() const { return age_.size(); }  // in memory, for keys that are forgotten, too
 
  private:
   using Key = std::array<char, key_octets>;
@@ -44,6 +45,7 @@ class Journal {
   std::expected<void, std::string> load();
   std::expected<void, std::string> append(std::string_view records);
   std::expected<void, std::string> compact();
+  void put_in_order();
   void take(const Key& key, std::int64_t time);
   void expire(std::int64_t now);
   void say(const std::string& sentence) { notice_ += (notice_.empty() ? "" : "; ") + sentence; }

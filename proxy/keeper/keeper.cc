@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <ctime>
 #include <deque>
 #include <list>
@@ -34,7 +35,11 @@ struct Peer {
 class Keeper {
  public:
   Keeper(const config::Config& config, OwnedFd control, admin::Log& log)
-      : control_(std::move(control)), committer_(config.hostname), journal_(config.state_directory + "/journal"), log_(log) {}
+      : config_(config),
+        control_(std::move(control)),
+        committer_(config.hostname),
+        journal_(config.state_directory + "/journal"),
+        log_(log) {}
 
   int run() {
     scanner::send_packet(control_.get(), supervisor::encode({.kind = supervisor::Message::Kind::ready, .text = {}}));
@@ -68,6 +73,8 @@ class Keeper {
   void read_peers();
   void read(const std::shared_ptr<Peer>& peer);
   void take(const std::shared_ptr<Peer>& peer, std::string_view packet, OwnedFd content);
+  bool is_configured(const Request& request) const;
+  void refuse(Peer& peer, const Request& request, std::string why);
   void recall(Peer& peer, const Request& request);
   void write_journal();
   void hear_of_journal(const std::string& failure);
@@ -75,6 +82,7 @@ class Keeper {
   static void reply(Peer& peer, const Answer& answer);
   static void flush(Peer& peer);
 
+  const config::Config& config_;
   OwnedFd control_;
   Committer committer_;
   Journal journal_;
@@ -121,20 +129,35 @@ void Keeper::take(const std::shared_ptr<Peer>& peer, std::string_view packet, Ow
     log_.say(0, admin::Level::error, fmt::format("a request from the proxy was not understood: {}", request.error()));
     return;
   }
-  if (request->kind == Request::Kind::lookup) {
+  if (!request->of_journal() && !is_configured(*request)) {
+    log_.say(0, admin::Level::error,
+             fmt::format("the proxy asks for a path that no downstream has: {}", request->path));
+    refuse(*peer, *request, "no downstream has this path");
+  } else if (request->kind == Request::Kind::lookup) {
     reply(*peer, Committer::look_up(*request));
   } else if (request->kind == Request::Kind::recall) {
     recall(*peer, *request);
   } else if (request->of_journal()) {
     notes_.push_back({std::move(*request), peer});
   } else if (!content) {
-    Answer none;
-    none.id = request->id;
-    none.detail = "no content came with the job";
-    reply(*peer, none);
+    refuse(*peer, *request, "no content came with the job");
   } else {
     waiting_.push_back({{std::move(*request), std::move(content)}, peer});
   }
+}
+
+// A proxy that somebody has taken over says what it likes: mail goes where the configuration says and nowhere else.
+bool Keeper::is_configured(const Request& request) const {
+  return std::ranges::any_of(config_.downstreams, [&](const auto& each) {
+    return each.second.path == request.path && each.second.create == request.create;
+  });
+}
+
+void Keeper::refuse(Peer& peer, const Request& request, std::string why) {
+  Answer answer;
+  answer.id = request.id;
+  answer.detail = std::move(why);
+  reply(peer, answer);
 }
 
 void Keeper::read(const std::shared_ptr<Peer>& peer) {

@@ -149,8 +149,14 @@ std::expected<void, Failure> make_ready(const std::string& mailbox, bool create,
 
 void sweep_tmp(const std::string& mailbox, std::int64_t now_unix) {
   const std::string path = mailbox + "/tmp";
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
-  if (!directory) return;
+  // Not where a link leads: whoever owns the mailbox would choose what is removed.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(fd), ::closedir);
+  if (!directory) {
+    ::close(fd);
+    return;
+  }
   while (const dirent* entry = ::readdir(directory.get())) {
     struct stat status {};
     if (::fstatat(dirfd(directory.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))

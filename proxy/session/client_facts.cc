@@ -34,6 +34,7 @@ ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {
   const config::Endpoint peer = endpoint_of(arrival.peer);
   facts.port = port_of(peer);
   facts.loopback = facts.ip.empty() || is_loopback(peer);  // a UNIX socket is on this host
+  facts.peer_is_here = facts.loopback || arrival.from_here;
   const bool outgoing = listener.direction == config::Direction::outgoing;
   if (outgoing || listener.intercept != config::Intercept::none) facts.direction = outgoing ? "outgoing" : "incoming";
   facts.intercepted = arrival.intercepted;

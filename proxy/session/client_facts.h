@@ -18,6 +18,8 @@
 
 namespace session {
 
+struct ClientFacts;
+
 // The limits that a session counts for (proxy/admission.h).
 class Occupancy {
  public:
@@ -25,18 +27,22 @@ class Occupancy {
   // A peer in front has told whose connection it is. False: there are too many of that client's; `farewell` has the line
   // for it, with CRLF.
   virtual bool recount(const sockaddr* told, std::string_view& farewell) = 0;
+  // It has done what it may be banned for.
+  virtual void offended(config::Offence what, const ClientFacts& client) = 0;
 };
 
 // A connection that was meant for somebody else.
 struct Intercepted {
   config::Endpoint destination;  // where the client meant to go
   sockaddr_storage client{};     // its own end
+  bool to_here = false;          // the destination is an address of this host
 };
 
 // The two ends of an accepted connection.
 struct Arrival {
   sockaddr_storage peer{};
   sockaddr_storage local{};
+  bool from_here = false;  // the peer has an address of this host; to be said where that is none of loopback
   std::shared_ptr<const Intercepted> intercepted;  // null: it was meant for us
   Occupancy* occupancy = nullptr;  // outlives the session; nullptr: nobody counts
 };
@@ -55,6 +61,7 @@ struct ClientFacts {
   bool lmtp = false;  // the listener's protocol
   bool esmtp = false;
   bool loopback = false;  // on this host
+  bool peer_is_here = false;  // so is the other end of the connection, whoever is told to stand behind it
   bool told = false;      // by a peer in front of us
   std::optional<io::TlsFacts> tls;
   bool authenticated = false;  // AUTH has succeeded

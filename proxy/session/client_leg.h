@@ -59,6 +59,8 @@ class ClientLeg {
     torn_ = true;
     return *stream_;
   }
+  // It has said nothing in it: replies may follow.
+  void take_back() { torn_ = false; }
 
  private:
   static constexpr std::size_t most_unread = 65536;

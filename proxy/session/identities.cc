@@ -20,7 +20,7 @@ constexpr io::Duration between_doubts = std::chrono::minutes(1);
 constexpr std::size_t most_entries = 1000;
 
 std::string key_of(const Server& server) {
-  return server.settings->name + ' ' + server.endpoint.text + (is_exempt(*server.listener) ? " exempt" : "");
+  return server.settings->name + ' ' + server.endpoint.text + (server.exempt ? " exempt" : "");
 }
 
 Standing conclude(const Server& server, Channel channel, const ProbeReport& report, bool asked) {
@@ -114,7 +114,7 @@ Task<Standing> Identities::standing(Services services, Server server, io::Scope&
 Task<> Identities::look(Services services, Server server, Entry& entry) {
   const Examination examination(entry);
   io::Scope scope(loop_);
-  Standing found = co_await examine(services, server, !is_exempt(*server.listener), scope);
+  Standing found = co_await examine(services, server, !server.exempt, scope);
   settle(services, server, entry, std::move(found));
 }
 

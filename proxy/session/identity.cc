@@ -7,6 +7,7 @@
 #include <array>
 
 #include "config/endpoint.h"
+#include "config/spoofing.h"
 #include "protocol/characters.h"
 #include "proxy/io/source_address.h"
 
@@ -108,17 +109,26 @@ Channel channel_of(config::Identity identity) {
   return Channel::none;
 }
 
-Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener) {
+bool are_strangers(const config::Downstream& downstream, const config::Listener& listener,
+                   const Intercepted* intercepted) {
+  const bool ours = intercepted != nullptr && intercepted->to_here;
+  return downstream.original && listener.direction == config::Direction::outgoing && !ours;
+}
+
+Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener,
+                           const Intercepted* intercepted) {
+  if (config::spoofs(downstream, listener)) return Channel::spoof;
   const Channel channel = channel_of(downstream.identity);
   if (!downstream.original || channel != Channel::undecided) return channel;
-  const bool transparent =
-      listener.intercept == config::Intercept::tproxy || listener.intercept == config::Intercept::divert;
-  if (transparent) return Channel::spoof;
-  return listener.direction == config::Direction::outgoing ? Channel::none : channel;
+  return are_strangers(downstream, listener, intercepted) ? Channel::none : channel;
 }
 
 bool is_exempt(const config::Listener& listener) {
-  return config::is_loopback(listener.address) && listener.proxy_header == config::ProxyHeader::off &&
+  using config::Intercept;
+  const bool only_from_here =
+      listener.intercept == Intercept::none ||
+      (listener.intercept == Intercept::redirect && listener.scopes == std::vector{config::Scope::output});
+  return only_from_here && config::is_loopback(listener.address) && listener.proxy_header == config::ProxyHeader::off &&
          listener.xclient_from.empty();
 }
 

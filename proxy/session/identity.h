@@ -22,13 +22,18 @@ namespace session {
 enum class Channel { undecided, none, xforward, xclient, proxy_v1, proxy_v2, spoof };
 std::string_view to_string(Channel channel);  // as the key `identity` has it; undecided: "auto"
 Channel channel_of(config::Identity identity);
-// The same for this way: TPROXY spoofs where the config leaves it open, and servers that nobody named and that are not
-// ours are told nothing of themselves, as with NAT (D5).
-Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener);
+// Servers that nobody named and that are not ours: original destinations of outgoing mail elsewhere (D5).
+bool are_strangers(const config::Downstream& downstream, const config::Listener& listener,
+                   const Intercepted* intercepted);
+// The same for this way: TPROXY spoofs where the config leaves it open, and strangers are told nothing of themselves,
+// as with NAT.
+Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener,
+                           const Intercepted* intercepted);
 inline bool is_proxy(Channel channel) { return channel == Channel::proxy_v1 || channel == Channel::proxy_v2; }
 
-// Whoever reaches this listener could reach the server from the same address himself: loopback only, and no identity is
-// taken from a peer in front.
+// Whoever reaches this listener from this host could reach the server from the same address himself: loopback only, no
+// identity is taken from a peer in front, and the packet filter hands it nobody else's connections. TPROXY does: to a
+// socket on loopback come clients from anywhere.
 bool is_exempt(const config::Listener& listener);
 // XCLIENT with these attributes says who the client is.
 bool tells_address(const std::vector<std::string>& attributes);
@@ -48,11 +53,16 @@ bool same_offer(protocol::Capabilities a, protocol::Capabilities b);
 struct Server {
   Server(const config::Downstream& downstream, const config::Listener& before, config::Endpoint address,
          std::string name)
-      : settings(&downstream), listener(&before), endpoint(std::move(address)), host(std::move(name)) {}
+      : settings(&downstream),
+        listener(&before),
+        endpoint(std::move(address)),
+        host(std::move(name)),
+        exempt(is_exempt(before)) {}
   const config::Downstream* settings;
   const config::Listener* listener;
   config::Endpoint endpoint;
   std::string host;  // for TLS: its name, or its address
+  bool exempt;       // it may be used without proof that it does not relay
 };
 
 struct Standing {

@@ -65,6 +65,7 @@ Task<> SmtpSession::on_auth(std::string_view argument) {
   Reply answered = co_await authenticate(*command);
   if (ending_) co_return;
   const int code = answered.code();
+  if (answered.permanent()) offended(config::Offence::auth_failures);
   own(std::move(answered));
   if (facts_.authenticated) co_return;
   note(admin::Level::warning, "auth_failed", command->mechanism + " " + std::to_string(code));

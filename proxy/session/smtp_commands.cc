@@ -50,14 +50,14 @@ Task<> SmtpSession::on_hello(const protocol::Command& command) {
   }
   const bool in_transaction = transaction_ != nullptr;
   if (in_transaction) end_transaction(End::reset);
-  facts_.helo = *name;
-  const Reply answered = co_await downstream_->hello(verb, std::move(*name));
+  const Reply answered = co_await downstream_->hello(verb, *name);
   if (!answered.positive()) {
     if (in_transaction) downstream_->forget_transaction();  // a refused EHLO has not ended it there
     co_return own(answered);
   }
   greeted_ = true;
   state_ = SmtpState::greeted;
+  facts_.helo = std::move(*name);  // one that the server refuses is nobody's
   facts_.esmtp = verb != Verb::helo;
   const std::vector<std::string> shown = listener_.hide ? answered.lines() : std::vector{services_.config->hostname};
   offered_ = protocol::Capabilities();

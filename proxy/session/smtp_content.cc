@@ -142,6 +142,7 @@ Task<> SmtpSession::end_content(Transaction& mail, ContentEnd end) {
   if (end == ContentEnd::client_gone) mail.end = End::client_gone;
   else if (end == ContentEnd::too_slow) mail.reply = content_too_slow();
   else co_await finish(mail, facts_, services_, *client_, *downstream_, scope_);
+  if (mail.judged && mail.verdict.outcome == scanner::Outcome::infected) offended(config::Offence::infected);
   if (mail.hidden && !mail.verdict.added_field.empty())
     note(admin::Level::warning, "field_not_added", mail.verdict.added_field);
   if (mail.end == End::client_gone) {

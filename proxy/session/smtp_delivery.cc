@@ -30,6 +30,16 @@ Reply lost_before_dot() {
 Reply lost_after_dot() {
   return reply::make(451, "4.4.2", "The mail server behind did not confirm the message, please try again");
 }
+Delivery not_confirmed() {
+  Delivery delivery(lost_after_dot());
+  delivery.unknown = true;
+  return delivery;
+}
+
+// RFC 5321 4.2.2: about the command, not about what it was to do.
+bool is_about_the_command(const Reply& reply) { return reply.code() >= 500 && reply.code() <= 504; }
+// How long a server that refuses BDAT itself has to say so for further recipients.
+constexpr io::Duration refusal_patience = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -220,19 +230,25 @@ Task<std::optional<Reply>> SmtpDownstream::await_final(io::TimePoint until) {
 Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
   const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
   std::optional<Reply> answered = co_await await_final(until);
-  Delivery delivery(answered ? std::move(*answered) : lost_after_dot());
-  delivery.unknown = !answered;
+  Delivery delivery = answered ? Delivery(std::move(*answered)) : not_confirmed();
   clean_ = delivery.reply.positive();
   if (!clean_) ++life_.negative_replies;
   co_return delivery;
 }
 
 // RFC 2033 4.2: one reply per accepted recipient. Each that came counts, even if the connection breaks before the next.
-Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel) {
-  const io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
+// Of a BDAT that is refused as such RFC 3030 has nothing for LMTP: some servers say so once.
+Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel, bool by_bdat) {
+  io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
   Delivery delivery(lost_after_dot());
+  std::optional<Reply> for_all;
   for (std::size_t i = 0; i < parcel.envelope.recipients.size(); ++i) {
     std::optional<Reply> answered = co_await await_final(until);
+    if (!answered) answered = for_all;
+    if (by_bdat && i == 0 && answered && is_about_the_command(*answered)) {
+      for_all = answered;
+      until = std::min(until, scope_.now() + refusal_patience);
+    }
     if (!answered) delivery.unknown = true;
     else if (!answered->positive()) ++life_.negative_replies;
     delivery.each.push_back(answered ? std::move(*answered) : lost_after_dot());
@@ -287,11 +303,13 @@ Task<Delivery> SmtpDownstream::hand_over_end(Parcel& parcel, bool by_bdat, io::T
     Delivery given_up = co_await give_up(sent, parcel.answer_by);
     co_return given_up;
   }
-  Task<Delivery> waiting = is_lmtp() ? await_verdicts(parcel) : await_verdict(parcel);
+  Task<Delivery> waiting = is_lmtp() ? await_verdicts(parcel, by_bdat) : await_verdict(parcel);
   Delivery delivery = co_await std::move(waiting);
   if (stream_ && !unread_.empty()) {
     lose("sent more replies than it was asked for");
     broken_ = true;
+    // No 354 has shown that the replies are in step. Which of them is about the message nobody knows.
+    if (by_bdat) delivery = not_confirmed();
   }
   co_return delivery;
 }

@@ -16,6 +16,8 @@ namespace {
 // Postfix allows 100 junk commands in a session (dialogue.md D3).
 constexpr unsigned most_keep_alives = 50;
 
+bool is_mail(const std::string& command) { return command.starts_with("MAIL "); }
+
 }  // namespace
 
 void SmtpDownstream::ask(std::string command, bool for_us) {
@@ -24,19 +26,21 @@ void SmtpDownstream::ask(std::string command, bool for_us) {
   for_us_.push_back(for_us);
 }
 
-// The next commands to go out, counted as sent.
+// The next commands to go out, counted as sent. Whatever a reply to an older RSET says: with MAIL a transaction is
+// open.
 std::string SmtpDownstream::take_asked() {
   // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
   const std::size_t count = std::min<std::size_t>(asked_.size(), capabilities_.pipelining ? asked_.size() : 1);
   outstanding_ += count;
   last_sent_ = scope_.now();
+  const auto end = asked_.begin() + static_cast<std::ptrdiff_t>(count);
+  if (std::any_of(asked_.begin(), end, is_mail)) clean_ = false;
   std::string group;
   if (count == 1 && !unproven_) {
     group = std::move(asked_.front());
     asked_.erase(asked_.begin());
     return group;
   }
-  const auto end = asked_.begin() + static_cast<std::ptrdiff_t>(count);
   for (auto each = asked_.begin(); each != end; ++each) group += *each;
   if (unproven_) std::move(asked_.begin(), end, std::back_inserter(sent_));
   asked_.erase(asked_.begin(), end);
@@ -80,8 +84,11 @@ Task<Reply> SmtpDownstream::answer_next() {
     co_return lost_reply();
   }
   std::optional<Reply> answered = co_await read_reply(reply_deadline());
-  if (unproven_ && (!answered || answered->code() == 421)) {
+  // 503: a transaction of the session before is open there.
+  const bool in_use = unproven_ && mail_asked_ && answered && answered->code() == 503;
+  if (unproven_ && (in_use || !answered || answered->code() == 421)) {
     const bool alive = co_await replace_unproven();
+    if (in_use) answered.reset();
     if (alive) answered = co_await read_reply(reply_deadline());
   }
   --outstanding_;
@@ -102,7 +109,6 @@ void SmtpDownstream::mail(const protocol::MailCommand& command) {
   if (channel_ == Channel::xforward) ask_xforward();
   ask(format(command, capabilities_));
   mail_asked_ = true;
-  clean_ = false;
   ++life_.transactions;
 }
 
@@ -210,8 +216,13 @@ bool SmtpDownstream::carries_all() const {
 
 namespace {
 
-bool lacks_some(const protocol::Capabilities& now, const protocol::Capabilities& told) {
-  return (told.eight_bit_mime && !now.eight_bit_mime) || (told.smtputf8 && !now.smtputf8) || (told.dsn && !now.dsn);
+// Of what the client was told and may be using. Without CHUNKING other content goes by DATA.
+bool lacks_some(const protocol::Capabilities& now, const protocol::Capabilities& told,
+                const std::vector<std::string>& asked) {
+  const auto is_binary = [](const std::string& command) { return command.find(" BODY=BINARYMIME") != command.npos; };
+  const bool binary = std::ranges::any_of(asked, is_binary);
+  return (told.eight_bit_mime && !now.eight_bit_mime) || (told.smtputf8 && !now.smtputf8) || (told.dsn && !now.dsn) ||
+         (binary && !(now.binary_mime && now.chunking));
 }
 
 }  // namespace
@@ -233,10 +244,9 @@ Task<bool> SmtpDownstream::revive() {
   lacks_binary_ = stream_ && !carries_binary();
   if (stream_ && !carries_all()) lose("no longer offers what this message needs");
   // The client has read of keywords that may be in use by now.
-  if (stream_ && accepted_ == nullptr && !asked.empty() && lacks_some(capabilities_, told))
+  if (stream_ && accepted_ == nullptr && !asked.empty() && lacks_some(capabilities_, told, asked))
     lose("no longer offers what the client was told");
   if (stream_ && accepted_ != nullptr) co_await replay();
-  if (stream_ && !asked.empty()) clean_ = false;
   asked_ = std::move(asked);
   for_us_ = std::move(for_us);
   co_return static_cast<bool>(stream_);

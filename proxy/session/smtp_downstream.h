@@ -70,7 +70,9 @@ class SmtpDownstream final : public Downstream {
   io::Task<protocol::Reply> connect_anew(bool plain_if_allowed = false);
   io::Task<protocol::Reply> begin(std::shared_ptr<const io::TlsClientContext> context, io::TimePoint until);
   io::Task<io::Connected> connect(io::TimePoint until);
-  Channel configured_channel() const { return session::configured_channel(settings_, listener_); }
+  Channel configured_channel() const {
+    return session::configured_channel(settings_, listener_, client_.intercepted.get());
+  }
   io::Task<protocol::Reply> read_banner(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> converse(std::string command, io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> exchange(std::string command, io::TimePoint until);
@@ -88,6 +90,7 @@ class SmtpDownstream final : public Downstream {
   bool carries_all() const;  // the envelope needs nothing that this server lacks
   // smtp_identity.cc
   std::optional<Server> server() const;
+  bool is_exempt() const { return session::is_exempt(listener_) && client_.peer_is_here; }
   bool is_examined() const;  // whether it relays is known before it is used
   io::Task<std::optional<protocol::Reply>> settle_channel(io::TimePoint until);
   std::optional<protocol::Reply> heed_standing(const Server& which, const Standing& standing);
@@ -133,7 +136,7 @@ class SmtpDownstream final : public Downstream {
   bool reply_is_early();
   io::Task<Delivery> give_up(Sent why, io::TimePoint until);
   io::Task<Delivery> await_verdict(Parcel& parcel);
-  io::Task<Delivery> await_verdicts(Parcel& parcel);
+  io::Task<Delivery> await_verdicts(Parcel& parcel, bool by_bdat);
   io::Task<std::optional<protocol::Reply>> await_final(io::TimePoint until);
 
   const Services& services_;

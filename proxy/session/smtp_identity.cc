@@ -34,14 +34,16 @@ bool is_about_the_client(const Reply& answered) {
 std::optional<Server> SmtpDownstream::server() const {
   const auto endpoint = config::parse_address(address_);
   if (!endpoint) return std::nullopt;
-  return Server(settings_, listener_, *endpoint, host_);
+  Server which(settings_, listener_, *endpoint, host_);
+  which.exempt = is_exempt();
+  return which;
 }
 
 bool SmtpDownstream::is_examined() const {
-  const bool strangers = settings_.original && listener_.direction == config::Direction::outgoing;
+  const bool strangers = are_strangers(settings_, listener_, client_.intercepted.get());
   if (strangers || configured_channel() == Channel::spoof) return false;
   return services_.identities != nullptr && !is_lmtp() && settings_.identity != config::Identity::xclient &&
-         !is_exempt(listener_);
+         !is_exempt();
 }
 
 // Before the first octet. A reply: no session by this connection.

@@ -123,6 +123,7 @@ Task<bool> SmtpSession::greet() {
   }
   if (client_->has_unread()) {
     note(admin::Level::warning, "early_talker");
+    offended(config::Offence::early_talk);
     end_with(reply::make(554, "5.5.1", "Protocol error: you spoke before the banner"));
   } else {
     client_->queue(greeting(), false);
@@ -182,6 +183,7 @@ Task<> SmtpSession::obey(const protocol::Line& line) {
   const protocol::Command command = protocol::parse_command(line.text);
   if (command.verb == Verb::forbidden) {
     note(admin::Level::warning, "not_smtp", line.text);
+    offended(config::Offence::errors);
     co_await say_goodbye(reply::make(221, "2.7.0", "This is a mail server"));
     co_return;
   }
@@ -255,6 +257,7 @@ void SmtpSession::sum_up() {
   const bool junk = junk_ > listener_.max_junk;
   if (!ending_ && (errors_ > listener_.max_errors || junk)) {
     note(admin::Level::warning, junk ? "too_much_junk" : "too_many_errors");
+    offended(config::Offence::errors);
     end_with(reply::make(421, "4.7.0", junk ? "Too many commands without mail, closing" : "Too many errors, closing"));
   }
 }

@@ -43,6 +43,7 @@ class SmtpSession {
   bool needs_tls(protocol::Verb verb) const;
   io::Task<bool> secure();
   io::Task<> pass_tls();
+  io::Task<> pass_octets();
   io::Task<> on_starttls(const protocol::Command& command);
   protocol::Circumstances circumstances() const;
   io::Task<bool> await_line();
@@ -91,6 +92,9 @@ class SmtpSession {
   io::Task<> leave(bool stopped);
   protocol::SmtpState actual_state() const;
   void note(admin::Level level, std::string_view event, std::string_view detail = {});
+  void offended(config::Offence what) {
+    if (occupancy_ != nullptr) occupancy_->offended(what, facts_);
+  }
 
   const Services& services_;
   const config::Listener& listener_;

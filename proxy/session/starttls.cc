@@ -47,8 +47,6 @@ Task<bool> SmtpSession::secure() {
   co_return facts_.tls.has_value();
 }
 
-// The rest of this connection is between client and server. What they say there cannot be scanned: the log says so each
-// time.
 Task<> SmtpSession::pass_tls() {
   Reply answered = co_await downstream_->pass_starttls();
   if (answered.code() != 220) co_return own(std::move(answered));
@@ -56,16 +54,32 @@ Task<> SmtpSession::pass_tls() {
   client_->queue(answered);
   ending_ = true;
   const bool told = co_await client_->flush(scope_.now() + listener_.command_timeout);
-  if (!told) co_return;
-  const Tunnelled done =
-      co_await tunnel(client_->give_away(), *downstream_->stream(), scope_, listener_.command_timeout);
-  admin::Record record(services_.config->log.format, admin::Level::warning, trace_id_);
-  record.text("event", "passed_unscanned").text("client", facts_.address).text("listener", facts_.listener);
-  if (!facts_.direction.empty()) record.text("direction", facts_.direction);
-  if (facts_.intercepted) record.text("meant_for", facts_.intercepted->destination.text);
-  record.number("from_client", done.from_client).number("from_server", done.from_server);
-  if (done.idle) record.text("ended", "idle");
-  services_.log(admin::Level::warning, std::move(record));
+  if (told) co_await pass_octets();
+}
+
+// The rest of this connection is between client and server. What they say there cannot be scanned: the log says so each
+// time, before the first octet of it, for nobody knows how this process ends, and afterwards with what has gone by.
+Task<> SmtpSession::pass_octets() {
+  note(admin::Level::warning, "tls_passed_on", "what follows cannot be scanned");
+  Tunnelled done;
+  const auto tell_end = [&] {
+    admin::Record record(services_.config->log.format, admin::Level::warning, trace_id_);
+    record.text("event", "passed_unscanned").text("client", facts_.address).text("listener", facts_.listener);
+    if (!facts_.direction.empty()) record.text("direction", facts_.direction);
+    if (facts_.intercepted) record.text("meant_for", facts_.intercepted->destination.text);
+    record.number("from_client", done.from_client).number("from_server", done.from_server).text("ended", done.ended);
+    services_.log(admin::Level::warning, std::move(record));
+  };
+  try {
+    co_await tunnel(client_->give_away(), *downstream_->stream(), scope_, listener_.command_timeout, done);
+  } catch (...) {
+    tell_end();
+    throw;
+  }
+  tell_end();
+  if (done.ended != "not_tls" || done.from_client != 0 || done.from_server != 0) co_return;
+  client_->take_back();
+  client_->queue(reply::make(421, "4.7.0", "This is not TLS, closing"));
 }
 
 Task<> SmtpSession::on_starttls(const protocol::Command& command) {

@@ -7,10 +7,14 @@ namespace {
 
 constexpr std::size_t most_held = 65536;  // octets of one direction that the other side has not taken
 
-// One direction.
+// How a TLS record begins (RFC 8446 5.1): its type, then 3 for the version.
+constexpr char handshake = 22, alert = 21, version = 3;
+
+// One direction. `types`: of the records that it may begin with.
 class Lane {
  public:
-  Lane(io::Stream& from, io::Stream& to) : from_(from), to_(to) {}
+  Lane(io::Stream& from, io::Stream& to, std::string_view types, std::uint64_t& octets)
+      : from_(from), to_(to), types_(types), octets_(octets) {}
 
   // As far as it goes without waiting; true when something has moved.
   bool move() {
@@ -20,9 +24,18 @@ class Lane {
   }
   bool over() const { return passed_end_; }
   bool lost() const { return lost_; }
-  std::uint64_t octets() const { return octets_; }
+  bool plain() const { return begun_ == Begun::plain; }
 
  private:
+  enum class Begun { no, tls, plain };
+
+  // As soon as its first two octets tell.
+  void look_at_beginning() {
+    if (begun_ != Begun::no || held_.empty() || (held_.size() == 1 && !ended_)) return;
+    const bool tls = held_.size() > 1 && types_.find(held_[0]) != std::string_view::npos && held_[1] == version;
+    begun_ = tls ? Begun::tls : Begun::plain;
+  }
+
   bool pull() {
     if (ended_ || held_.size() >= most_held) return false;
     const io::Scratch space = io::scratch();
@@ -42,6 +55,8 @@ class Lane {
       passed_end_ = true;
       return true;
     }
+    look_at_beginning();
+    if (begun_ != Begun::tls) return false;
     const iovec part{held_.data(), held_.size()};
     const io::IoResult sent = to_.write(&part, 1);
     if (sent.status == io::IoStatus::would_block) return false;
@@ -57,18 +72,22 @@ class Lane {
 
   io::Stream& from_;
   io::Stream& to_;
+  std::string_view types_;
   std::string held_;
-  std::uint64_t octets_ = 0;
+  std::uint64_t& octets_;
+  Begun begun_ = Begun::no;
   bool ended_ = false, passed_end_ = false, lost_ = false;
 };
 
 }  // namespace
 
-io::Task<Tunnelled> tunnel(io::Stream& client, io::Stream& server, io::Scope& scope, io::Duration patience) {
-  Lane up(client, server), down(server, client);
-  Tunnelled done;
+io::Task<> tunnel(io::Stream& client, io::Stream& server, io::Scope& scope, io::Duration patience, Tunnelled& done) {
+  constexpr char from_client[] = {handshake}, from_server[] = {handshake, alert};
+  Lane up(client, server, std::string_view(from_client, 1), done.from_client);
+  Lane down(server, client, std::string_view(from_server, 2), done.from_server);
+  bool idle = false;
   io::TimePoint until = scope.now() + patience;
-  while (!(up.over() && down.over()) && !up.lost() && !down.lost() && !done.idle) {
+  while (!(up.over() && down.over()) && !up.lost() && !down.lost() && !up.plain() && !down.plain() && !idle) {
     const bool up_moved = up.move();
     const bool down_moved = down.move();
     if (up_moved || down_moved) {
@@ -77,11 +96,9 @@ io::Task<Tunnelled> tunnel(io::Stream& client, io::Stream& server, io::Scope& sc
       continue;
     }
     co_await io::Wait(scope, until, client.readable, client.writable, server.readable, server.writable);
-    done.idle = scope.now() >= until;
+    idle = scope.now() >= until;
   }
-  done.from_client = up.octets();
-  done.from_server = down.octets();
-  co_return done;
+  done.ended = up.plain() || down.plain() ? "not_tls" : idle ? "idle" : up.lost() || down.lost() ? "lost" : "closed";
 }
 
 }  // namespace session

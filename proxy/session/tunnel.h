@@ -1,7 +1,9 @@
-// Octets from one stream to the other, both ways, as they are: what is inside is not ours to read.
+// Octets from one stream to the other, both ways, as they are: what is inside is not ours to read. That it is TLS is
+// seen from outside: nothing goes by of a side that begins otherwise.
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "proxy/io/stream.h"
 
@@ -9,10 +11,13 @@ namespace session {
 
 struct Tunnelled {
   std::uint64_t from_client = 0, from_server = 0;  // octets that were passed on
-  bool idle = false;                               // ended because nothing moved for too long
+  // How it ended: "closed" by both, "lost", "idle" (nothing has moved for too long), "not_tls"; "stopped" while it
+  // runs.
+  std::string_view ended = "stopped";
 };
 
-// Until both have ended, one is lost, or nothing has moved for `patience`. An end of one side is passed on to the other.
-io::Task<Tunnelled> tunnel(io::Stream& client, io::Stream& server, io::Scope& scope, io::Duration patience);
+// Until both have ended, one is lost or does not begin with a TLS record, or nothing has moved for `patience`. An end
+// of one side is passed on to the other. `done` is current even where a stop is thrown.
+io::Task<> tunnel(io::Stream& client, io::Stream& server, io::Scope& scope, io::Duration patience, Tunnelled& done);
 
 }  // namespace session

@@ -19,8 +19,10 @@ std::string destination(const config::Downstream& downstream) {
 
 std::string users(const config::Config& config) {
   const auto text = [](const config::Account& account) { return fmt::format("{}:{}", account.uid, account.gid); };
-  return fmt::format("users: proxy {}, keeper {}, scanner {}", text(config.proxy_account), text(config.keeper_account),
-                     text(config.scanner_account));
+  std::string line = fmt::format("users: proxy {}, keeper {}, scanner {}", text(config.proxy_account),
+                                 text(config.keeper_account), text(config.scanner_account));
+  if (config.firewall.gate.queue != 0) line += ", gate " + text(config.gate_account);
+  return line;
 }
 
 }  // namespace

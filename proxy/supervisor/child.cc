@@ -16,7 +16,8 @@
 namespace supervisor {
 namespace {
 
-constexpr int software_error = 70;  // EX_SOFTWARE
+constexpr int software_error = 70;          // EX_SOFTWARE
+constexpr std::size_t most_unsent = 65536;  // two batches of sockets for each family of each loop, when there are many
 
 void close_all_but(std::vector<int> keep) {
   keep.push_back(2);
@@ -98,17 +99,12 @@ void Child::kill_overdue(Clock::time_point now) {
 }
 
 void Child::send(std::string packet, scanner::OwnedFd fd) {
-  if (!control_) return;
-  unsent_.emplace_back(std::move(packet), std::move(fd));
-  flush();
+  if (!control_ || unsent_.size() >= most_unsent) return;
+  unsent_.send(control_.get(), std::move(packet), std::move(fd));
 }
 
 void Child::flush() {
-  while (control_ && !unsent_.empty()) {
-    const auto& [bytes, fd] = unsent_.front();
-    if (scanner::send_packet(control_.get(), bytes, fd.get()) == scanner::PacketStatus::would_block) return;
-    unsent_.pop_front();  // also what a dead child does not take
-  }
+  if (control_) unsent_.flush(control_.get());
 }
 
 void Child::signal(int number) const {

@@ -5,7 +5,6 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "proxy/supervisor/backoff.h"
 #include "proxy/supervisor/control.h"
+#include "proxy/supervisor/outbox.h"
 #include "scanner/packet_socket.h"
 
 namespace supervisor {
@@ -45,11 +45,12 @@ class Child {
   // For a program that was started otherwise; `control` is our end of its control socket.
   void adopt(pid_t pid, scanner::OwnedFd control);
 
-  // Sends, or keeps until there is room; nothing happens when the child is gone.
+  // Sends, or keeps until there is room; nothing happens when the child is gone, or has left thousands of them unread.
   void tell(const Message& message, scanner::OwnedFd fd = {}) { send(encode(message), std::move(fd)); }
   void send(std::string packet, scanner::OwnedFd fd);
   void flush();
   bool has_unsent() const { return !unsent_.empty(); }
+  std::size_t unsent(const Message& message) const { return unsent_.count(encode(message)); }  // how many like this one
   int control() const { return control_.get(); }
   void close_control() { control_.reset(); }
   void signal(int number) const;
@@ -68,7 +69,7 @@ class Child {
   std::string name_;
   pid_t pid_ = -1;
   scanner::OwnedFd control_;
-  std::deque<std::pair<std::string, scanner::OwnedFd>> unsent_;
+  Outbox unsent_;
   Backoff backoff_;
   Clock::time_point started_{}, start_at_{};
   std::optional<Clock::time_point> kill_at_;

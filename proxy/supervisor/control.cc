@@ -23,7 +23,7 @@ std::optional<Message> decode(std::string_view bytes) {
   Message message;
   const std::uint8_t kind = reader.u8();
   if (kind < static_cast<std::uint8_t>(Message::Kind::scanner_socket) ||
-      kind > static_cast<std::uint8_t>(Message::Kind::silent))
+      kind > static_cast<std::uint8_t>(Message::Kind::full))
     return std::nullopt;
   message.kind = Message::Kind{kind};
   message.index = reader.u32();

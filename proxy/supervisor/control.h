@@ -23,6 +23,8 @@ struct Message {
     ready,   // listeners are served / jobs are taken; index = loop, text = "scanner" or "keeper": it has that one now
     sockets,  // index = loop, text = "4" or "6": send a batch of transparent sockets of this family
     silent,  // index = loop, text = "scanner" or "keeper": no answer in time, replace it
+    offence,  // index = listener, text = "infected 192.0.2.1": this client is to be banned (ban_request.h)
+    full,     // index = listener, text = "full" or "room": whether it has room for more sessions
   } kind = Kind::ready;
   std::uint32_t index = 0;
   std::string text;

@@ -11,7 +11,6 @@
 #include <cstring>
 #include <utility>
 
-#include "firewall/gate/settings.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/privileges.h"
@@ -23,7 +22,7 @@ using admin::Level;
 using scanner::OwnedFd;
 using Kind = Message::Kind;
 
-constexpr unsigned slots_per_loop = 4096;  // ends of data in flight; pages are touched only as far as they are used
+constexpr unsigned slots_per_loop = 8192;  // ends of data in flight; pages are touched only as far as they are used
 constexpr std::chrono::seconds to_end{3};  // for a program that nobody needs any more
 
 // In the child. The sentence goes to standard error: the child has no log yet.
@@ -44,7 +43,8 @@ Family::Family(std::shared_ptr<const config::Config> config, Listening listening
       log_(log),
       log_file_(log_file),
       scanner_directory_(std::move(scanner_directory)),
-      window_(loops_, slots_per_loop) {}
+      window_(loops_, slots_per_loop),
+      bans_(config_, log_) {}
 
 void Family::act_due(Clock::time_point now) {
   if (!others_end_ && keeper_.due(now)) start_keeper();
@@ -55,6 +55,8 @@ void Family::act_due(Clock::time_point now) {
   connect(scanner_, to_scanner_, now);
   scanner_.kill_overdue(now);
   gate_.kill_overdue(now);
+  ask_gate(now);
+  bans_.act(now);
 }
 
 std::optional<Clock::time_point> Family::next_due() const {
@@ -70,6 +72,8 @@ std::optional<Clock::time_point> Family::next_due() const {
   if (proxy_.running() && scanner_.running()) consider(to_scanner_.due);
   consider(scanner_.kill_at());
   consider(gate_.kill_at());
+  consider(gate_heartbeat_.next());
+  consider(bans_.next_due(Clock::now()));
   return next;
 }
 
@@ -132,28 +136,6 @@ void Family::start_scanner() {
   to_scanner_.due = scanner_.started();
 }
 
-void Family::start_gate() {
-  gate::Settings settings = gate::settings_of(*config_);
-  if (::geteuid() == 0) {
-    settings.uid = config_->proxy_account.uid;
-    settings.gid = config_->proxy_account.gid;
-  }
-  auto program =
-      start_program({"the gate", "gatepost-gate", "GATEPOST_GATE", "../firewall/gate"}, to_json(settings), 0);
-  if (!program) {
-    gate_failed_ = true;
-    const auto pause = gate_.buried(Clock::now());
-    return say(Level::error, fmt::format("{}; next try in {} ms", program.error(), pause.count()));
-  }
-  gate_.adopt(program->pid, std::move(program->control));
-  gate_words_.fd = std::move(program->said);
-  tell_gate();
-}
-
-void Family::tell_gate() {
-  if (gate_.running()) gate_.send(proxy_.ready && !proxy_ends_ ? "ready" : "unready", {});
-}
-
 // A fresh pair per loop: all of them or none, so that nobody waits for the rest.
 void Family::connect(Child& child, Link& link, Clock::time_point now) {
   if (!proxy_.running() || !child.running() || !link.due || *link.due > now) return;
@@ -181,6 +163,7 @@ void Family::connect(Child& child, Link& link, Clock::time_point now) {
 // The scanner ends when nothing is being scanned, the gate at once; neither has a reason to need long.
 void Family::release(Child& child) {
   if (!child.running()) return;
+  if (&child == &gate_) gate_heartbeat_.end();
   child.expect_end(Clock::now() + to_end);
   child.signal(SIGTERM);
 }
@@ -191,6 +174,7 @@ void Family::reap() {
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
     if (pid < 0 && errno == EINTR) continue;
     if (pid <= 0) return;
+    if (bans_.bury(pid, Clock::now())) continue;
     End end;
     end.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -214,12 +198,14 @@ void Family::bury(Child& child, const End& end) {
     failed = failed || !expected;
   }
   if (&child == &scanner_) greeted_loops_.clear();
+  if (&child == &gate_) gate_heartbeat_.end();
   if (!is_program) keeping_loops_.clear();
   const auto pause = child.buried(Clock::now());
   if (!expected || (end.signal != 0 && end.signal != SIGTERM))
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
   if (&child != &proxy_) return;
+  full_listeners_.clear();
   tell_gate();
   greeted_loops_.clear();
   tell_unknown();
@@ -255,6 +241,7 @@ void Family::end_others() {
 
 void Family::kill_all() {
   for (const Child* child : {&proxy_, &keeper_, &scanner_, &gate_}) child->signal(SIGKILL);
+  bans_.kill();
 }
 
 void Family::use_tls_files(OwnedFd files) {

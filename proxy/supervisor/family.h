@@ -9,8 +9,9 @@
 //   gate dies     a new one is started; meanwhile the kernel does with new connections what firewall.gate.on_failure
 //   says
 //
-// A child that the proxy calls silent is killed, and so replaced. Whatever the system refuses (descriptors, processes)
-// is tried again after a growing pause.
+// A child that the proxy calls silent is killed, and so replaced; so is a gate that does not answer us, for until its
+// queue is full new connections wait for it, whatever on_failure says. Whatever the system refuses (descriptors,
+// processes) is tried again after a growing pause.
 #pragma once
 
 #include <poll.h>
@@ -21,11 +22,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/config.h"
 #include "proxy/admin/log.h"
+#include "proxy/supervisor/ban_orders.h"
 #include "proxy/supervisor/child.h"
+#include "proxy/supervisor/heartbeat.h"
 #include "proxy/supervisor/scanner_program.h"
 #include "proxy/supervisor/sockets.h"
 #include "proxy/supervisor/window.h"
@@ -84,8 +88,12 @@ class Family {
   bool scanner_wanted() const { return !config_->scanners.empty() && !others_end_; }
   void start_gate();
   bool gate_wanted() const { return config_->firewall.gate.queue != 0 && !others_end_; }
-  // Whether there is somebody who takes what it would take.
+  // Whether there is somebody who takes what it would take, and which listeners have room.
   void tell_gate();
+  void tell_room(unsigned listener);
+  void note_room(unsigned listener, bool full);
+  void ask_gate(Clock::time_point now);
+  void hear_gate(std::string_view word);
   void connect(Child& child, Link& link, Clock::time_point now);
   void release(Child& child);
   void bury(Child& child, const End& end);
@@ -117,6 +125,10 @@ class Family {
   std::set<unsigned> keeping_loops_;  // of the proxy, that have their socket to the keeper that runs now
   std::set<unsigned> greeted_loops_;  // of the proxy, by the scanner that runs now
   Words scanner_words_{"scanner"}, gate_words_{"gate"};
+  Heartbeat gate_heartbeat_;
+  std::set<unsigned> full_listeners_;  // that have no room for sessions
+  Clock::time_point next_line_about_room_{};
+  BanOrders bans_;
   bool scanner_failed_ = false, gate_failed_ = false;
   bool transparent_failed_ = false;  // and the log has heard of it
   bool ever_ready_ = false, hopeless_ = false;

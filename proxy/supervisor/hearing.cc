@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "config/spoofing.h"
 #include "firewall/transparent_socket.h"
 #include "proxy/io/transparent_sockets.h"
 #include "proxy/supervisor/family.h"
@@ -21,6 +23,7 @@ using Kind = Message::Kind;
 // complains again.
 constexpr std::chrono::seconds grace{5};
 constexpr std::size_t max_line = 4096;
+constexpr unsigned most_heard = 1024;  // of one child at a time: more than its socket holds, less than it could send
 
 }  // namespace
 
@@ -30,6 +33,7 @@ void Family::add_polls(std::vector<pollfd>& polls) const {
       polls.push_back({child->control(), static_cast<short>(child->has_unsent() ? POLLIN | POLLOUT : POLLIN), 0});
   for (const Words* words : {&scanner_words_, &gate_words_})
     if (words->fd) polls.push_back({words->fd.get(), POLLIN, 0});
+  bans_.add_poll(polls);
 }
 
 void Family::serve_sockets() {
@@ -39,23 +43,27 @@ void Family::serve_sockets() {
   }
   copy(scanner_words_, false);
   copy(gate_words_, false);
+  bans_.hear();
 }
 
 void Family::hear(Child& child) {
   std::string packet;
   scanner::OwnedFd fd;
-  while (child.control() >= 0) {
+  for (unsigned heard = 0; child.control() >= 0 && heard < most_heard; ++heard) {
     const PacketStatus status = scanner::receive_packet(child.control(), packet, fd);
     if (status == PacketStatus::would_block) return;
     if (status == PacketStatus::closed || status == PacketStatus::failed)
       return child.close_control();  // its death comes by SIGCHLD
     if (status != PacketStatus::ok) continue;
-    if (&child == &gate_) gate_.ready = gate_.ready || packet == "ready";
+    if (&child == &gate_) hear_gate(packet);
     else if (const auto message = decode(packet)) obey(child, *message);
   }
 }
 
+// Whoever speaks may have been taken over.
 void Family::obey(Child& child, const Message& message) {
+  const bool of_listener = message.kind == Kind::offence || message.kind == Kind::full;
+  if (!of_listener && message.index >= loops_) return;
   if (message.kind == Kind::ready && message.text.empty()) {
     child.ready = true;
     if (&child == &proxy_) tell_gate();
@@ -64,13 +72,22 @@ void Family::obey(Child& child, const Message& message) {
   if (message.kind == Kind::ready && message.text == "keeper") keeping_loops_.insert(message.index);
   if (ready()) ever_ready_ = true;
   if (message.kind == Kind::sockets && &child == &proxy_) send_transparent_sockets(message);
+  if (message.kind == Kind::full && &child == &proxy_) note_room(message.index, message.text == "full");
+  if (message.kind == Kind::offence && &child == &proxy_) bans_.take(message, Clock::now());
   if (message.kind != Kind::silent || &child != &proxy_) return;
   if (message.text == "scanner") replace(scanner_, to_scanner_);
   if (message.text == "keeper") replace(keeper_, to_keeper_);
 }
 
-// Those that cannot be made are asked for again; the log hears of the first.
+// Those that cannot be made are asked for again; the log hears of the first. A proxy that takes none gets no more.
 void Family::send_transparent_sockets(const Message& wanted) {
+  const auto speaks_as_client = [this](const config::Listener& each) {
+    return config::spoofs(config_->downstream_of(each), each);
+  };
+  if (std::ranges::none_of(config_->listeners, speaks_as_client)) return;
+  if (wanted.text != "4" && wanted.text != "6") return;
+  const Message message{Kind::transparent_socket, wanted.index, wanted.text};
+  if (proxy_.unsent(message) > io::TransparentSockets::batch) return;
   for (std::size_t i = 0; i < io::TransparentSockets::batch; ++i) {
     auto socket = firewall::transparent_socket(wanted.text == "6" ? AF_INET6 : AF_INET);
     if (!socket) {
@@ -80,10 +97,6 @@ void Family::send_transparent_sockets(const Message& wanted) {
       return;
     }
     transparent_failed_ = false;
-    Message message;
-    message.kind = Kind::transparent_socket;
-    message.index = wanted.index;
-    message.text = wanted.text;
     proxy_.tell(message, scanner::OwnedFd(*socket));
   }
 }

@@ -68,7 +68,7 @@ class Commands(unittest.TestCase):
         for name in names:
             with open(os.path.join(directory, name)) as file:
                 text = file.read()
-            for user in ("gatepost-keeper", "gatepost-scanner", "gatepost"):
+            for user in ("gatepost-keeper", "gatepost-scanner", "gatepost-gate", "gatepost"):
                 self.assertNotIn(f'"{user}"', text)  # no account is taken for granted
             status, said, errors = run("check", "-c", self.write(name, self.with_users(text).encode()))
             self.assertEqual(status, 0, f"{name}: {said}{errors}")
@@ -78,7 +78,7 @@ class Commands(unittest.TestCase):
         """Accounts by number, so that the check does not depend on the machine's."""
         if os.geteuid() != 0:
             return text
-        return text.rstrip()[:-1].rstrip() + ',\n  "users": { "proxy": "64101", "keeper": "64102", "scanner": "64103" }\n}\n'
+        return text.rstrip()[:-1].rstrip() + ',\n  "users": { "proxy": "64101", "keeper": "64102", "scanner": "64103", "gate": "64104" }\n}\n'
 
     def scan(self, *files, stdin=b"", more=()):
         return run("scan", "--signatures", self.place.signatures(), *more, *files, stdin=stdin)

@@ -32,7 +32,7 @@ IS_ROOT = os.geteuid() == 0
 def only_when_full(test):
     """A test too long for every run: it exists in `test/run --full` alone."""
     return test if os.environ.get("GATEPOST_FULL") else None
-USERS = {"proxy": 64101, "keeper": 64102, "scanner": 64103}  # as root: numbers without accounts
+USERS = {"proxy": 64101, "keeper": 64102, "scanner": 64103, "gate": 64104}  # as root: numbers without accounts
 
 os.environ["GATEPOST_SCANNER"] = SCANNER
 _libc = ctypes.CDLL(None)
@@ -296,10 +296,7 @@ class Gatepost:
 
 
 def role_of(pid):
-    """By the account that it runs under; only root's gatepost has one for each. The gate has the proxy's."""
-    with open(f"/proc/{pid}/comm") as file:
-        if file.read().strip() == "gatepost-gate":
-            return "gate"
+    """By the account that it runs under; only root's gatepost has one for each."""
     with open(f"/proc/{pid}/status") as file:
         uid = int(re.search(r"^Uid:\s+(\d+)", file.read(), re.M)[1])
     return next((role for role, number in USERS.items() if number == uid), None)

@@ -23,7 +23,7 @@ LISTS = {"skip_sources": ["198.51.100.0/24", "2001:db8:7::/48"], "skip_destinati
 # Both ways, both families, all scopes, lists: every kind of step.
 EVERYTHING = [
     {"intercept": "redirect", "address": "0.0.0.0:2525", "ports": [25, 465], **LISTS},
-    {"intercept": "redirect", "address": "[::]:2525", "direction": "outgoing", "scopes": ["input", "forward", "output"], **LISTS},
+    {"intercept": "redirect", "address": "[::]:2525", "protected": ["::/0"], "scopes": ["input", "forward", "output"], **LISTS},
     {"intercept": "tproxy", "address": "127.0.0.1:2526", "ports": [2500], "downstream": "there"},
     {"intercept": "tproxy", "address": "[::1]:2526", "ports": [2500], "downstream": "there"}]
 THERE = {"there": {"original": True, "identity": "spoof"}}

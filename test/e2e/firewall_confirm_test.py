@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """gatepost firewall apply --confirm-within: whoever has locked himself out gets in again."""
 import os
+import shutil
 import signal
 import subprocess
 import unittest
@@ -59,6 +60,30 @@ class Confirm(Firewall):
         self.rules.run("remove")
         wait_until(lambda: not self.guardians(), "nobody waits any more")
         self.expect(before)
+
+    def test_not_confirmed_while_the_state_cannot_be_read(self):
+        def garbage(directory):
+            with open(os.path.join(directory, "firewall.json"), "w") as file:
+                file.write("{")
+        harms = {"others may write there": (lambda directory: os.chmod(directory, 0o775), False),
+                 "it is gone": (shutil.rmtree, True),
+                 "the file is gone": (lambda directory: os.unlink(os.path.join(directory, "firewall.json")), False),
+                 "the file is garbage": (garbage, True)}
+        for what, (harm, former) in harms.items():
+            with self.subTest(what):
+                before = snapshot(self.gateway)
+                if former:
+                    self.rules.run("apply", "-c", self.configured("nft", *EVERYTHING[:3]))
+                in_force = snapshot(self.gateway)
+                self.rules.run("apply", "-c", self.configured("nft"), "--confirm-within", "1s")
+                self.assertNotEqual(snapshot(self.gateway), in_force)
+                harm(self.rules.state)
+                wait_until(lambda: not self.guardians(), "the rules are taken back")
+                self.expect(in_force)
+                if os.path.isdir(self.rules.state):
+                    os.chmod(self.rules.state, 0o755)
+                self.rules.run("remove")
+                self.expect(before)
 
     def test_a_change_that_is_not_confirmed_gives_way_to_what_was_in_force(self):
         for backend, before in self.each_host():

@@ -54,6 +54,10 @@ class Namespace:
     def close(self):
         os.close(self.fd)
 
+    def enter(self):
+        """For a process of its own, before it becomes another program."""
+        _enter(self.fd)
+
     @contextlib.contextmanager
     def inside(self):
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -102,6 +106,11 @@ class Namespace:
             self.run(["ip", "address", "add", each, "dev", interface, *nodad])
         self.ip(f"link set {interface} up")
 
+    def tcp_counter(self, name):
+        with self.inside(), open("/proc/thread-self/net/snmp") as file:
+            names, values = [line.split() for line in file if line.startswith("Tcp:")]
+        return int(values[names.index(name)])
+
     def socket(self, version, transparent=False, mark=0):
         with self.inside():
             made = socket.socket(FAMILY[version])
@@ -120,7 +129,7 @@ class Namespace:
             made.settimeout(patience)
         try:
             if source:
-                made.bind((source, 0))
+                made.bind((source, 0) if isinstance(source, str) else source)
             made.connect((address, port))
         except BaseException:
             made.close()
@@ -180,7 +189,12 @@ def snapshot(where):
                     ["ip", "-o", "link"]):
         lines = where.run(command).stdout.splitlines()
         lines = [re.sub(r"\[\d+:\d+\]|initval \S+", "", line) for line in lines if not line.startswith("#")]
-        out += [" ".join(command) + ":", *lines]
+        if command[0] == "ipset":
+            lines.sort()  # a list is in no order
+        # Empty tables stay with the old iptables; those of the new one are among nft's.
+        text = re.sub(r"(?m)^\*\w+\n(:\w+ ACCEPT ?\n)*COMMIT$", "", "\n".join(lines))
+        lines = list(filter(None, text.split("\n")))
+        out += [" ".join(command) + ":", *(sorted(lines) if command[0] == "ipset" else lines)]  # sets have no order
     for name in ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables", "net/ipv4/ip_forward"):
         with contextlib.suppress(FileNotFoundError):
             out.append(f"{name} = {where.sysctl(name)}")

@@ -3,9 +3,10 @@
 connections when the gate, the proxy or the supervisor is killed."""
 import os
 import signal
+import time
 import unittest
 
-from common import Gatepost, config_for, wait_until
+from common import Gatepost, config_for, only_when_full, wait_until
 from firewall_case import Firewall
 from firewall_world import ANY, CLIENT, FAR, SERVER, _enter
 from gate_test import BRIEF, QUEUE, VERSIONS
@@ -13,7 +14,9 @@ from interception_test import MESSAGE, PORT, Server
 from peers import Wire
 
 
-class GateServe(Firewall):
+class GateStage(Firewall):
+    """gatepost with its gate on the gateway, and a mail server behind."""
+
     def serve(self, on_failure, **listener):
         self.rules.state = self.place / "rules"  # root's alone
         config = config_for(self.place, scan=False, loops=1)
@@ -23,6 +26,7 @@ class GateServe(Firewall):
             for version in VERSIONS]
         config["downstreams"] = {}
         config["firewall"] = {"gate": {"queue": QUEUE, "on_failure": on_failure}}
+        self.config = config
         self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd))
         self.addCleanup(self.gatepost.__exit__, None)
         self.rules.run("apply", "-c", self.place / "gatepost.json")
@@ -33,6 +37,14 @@ class GateServe(Firewall):
     def wire(self, version, patience=None):
         return Wire.over(self.world.client.connect(version, SERVER[version], 25, patience=patience))
 
+    def tidy(self):
+        self.rules.run("remove")
+        self.gatepost.__exit__(None)
+        for each in self.servers.values():
+            each.close()
+
+
+class GateServe(GateStage):
     def served_by(self, version):
         """Whom the server saw: the client itself, or the gateway."""
         with self.wire(version) as wire:
@@ -97,11 +109,48 @@ class GateServe(Firewall):
                 self.assertEqual(self.finish(running), 250)
                 self.tidy()
 
-    def tidy(self):
-        self.rules.run("remove")
-        self.gatepost.__exit__(None)
-        for each in self.servers.values():
-            each.close()
+    def hung(self, on_failure):
+        """Stopped, it holds connections back until the supervisor has noticed; whoever waits is only late."""
+        self.serve(on_failure)
+        running = self.wire(4)
+        self.addCleanup(running.__exit__)
+        self.assertEqual(running.reply()[0], 220)
+        gate = self.gatepost.child("gate")
+        os.kill(gate, signal.SIGSTOP)
+        for version in VERSIONS:
+            with self.wire(version) as waiting:
+                self.assertEqual(waiting.reply()[0], 220)
+            self.assertEqual(self.servers[version].peers[-1], FAR[version])
+        self.gatepost.log.wait_for(rf"the gate \(pid {gate}\) gives no answer and is replaced")
+        self.gatepost.log.wait_for(r"the gate \(pid \d+\) ended: SIGKILL; a new one starts in")
+        self.gatepost.log.wait_for("gate: 2 queues from number")
+        self.assertFalse(os.path.exists(f"/proc/{gate}"))
+        self.assertEqual(self.finish(running), 250)
+
+    def test_a_gate_that_hangs_is_replaced(self):
+        self.hung("closed")
+
+    @only_when_full
+    def test_a_gate_that_hangs_is_replaced_fail_open(self):
+        self.hung("open")
+
+    def test_a_gate_that_answers_is_left_alone(self):
+        """For longer than it has to answer, and through a burst of connections."""
+        self.serve("closed")
+        gate = self.gatepost.child("gate")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 6:
+            self.assertEqual(self.served_by(4), "gatepost")
+        self.assertEqual(self.gatepost.child("gate"), gate)
+        self.assertNotIn("no answer", self.gatepost.log.text())
+
+    def test_a_gate_that_hangs_goes_with_its_supervisor(self):
+        self.serve("open")
+        gate = self.gatepost.child("gate")
+        os.kill(gate, signal.SIGSTOP)
+        self.gatepost.kill()
+        wait_until(lambda: not os.path.exists(f"/proc/{gate}"), "the end of the gate")
+        self.assertEqual(self.served_by(4), "nobody")
 
     def test_the_supervisor_is_killed(self):
         for on_failure in ("open", "closed"):
@@ -157,6 +206,28 @@ class GateServe(Firewall):
                 wire_is_busy()
                 self.assertEqual(self.gatepost.wait()[0], 0)
                 self.tidy()
+
+    def test_a_listener_without_room_turns_new_connections_away(self):
+        for on_failure, turned in (("open", "lets new connections by, unscanned"), ("closed", "resets new connections")):
+            with self.subTest(on_failure):
+                self.serve(on_failure, max_sessions=1)
+                held = {version: self.wire(version) for version in VERSIONS}  # each is a listener of its own
+                for wire in held.values():
+                    self.addCleanup(wire.__exit__)
+                    self.assertEqual(wire.reply()[0], 220)
+                for version in VERSIONS:
+                    if on_failure == "open":
+                        wait_until(lambda: self.tried(version) == "nobody", "mail that goes by")
+                    else:
+                        wait_until(lambda: self.refused(version), "a reset")
+                self.gatepost.log.wait_for(f"listener in. has no room for more sessions: the gate {turned}")
+                held[4].say(b"QUIT")
+                wait_until(lambda: self.tried(4) == "gatepost", "room again")
+                self.assertNotEqual(self.tried(6), "gatepost")
+                held[6].say(b"QUIT")
+                wait_until(lambda: self.tried(6) == "gatepost", "room again")
+                self.tidy()
+                self.assertRegex(self.gatepost.log.text(), r"not ready, [1-9]\d* while it was full")
 
     def refused(self, version):
         try:

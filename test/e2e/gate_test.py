@@ -4,6 +4,7 @@ Taken, passed by and reset for true; and what becomes of connections when it is 
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -28,7 +29,7 @@ class GateProgram:
     """gatepost-gate as the supervisor starts it, inside a namespace."""
 
     def __init__(self, where, ready=True, listeners=1, open=False, length=1024, connections=0, **lists):
-        told = {"open": open, "length": length, "uid": USERS["proxy"], "gid": USERS["proxy"],
+        told = {"open": open, "length": length, "uid": USERS["gate"], "gid": USERS["gate"],
                 "listeners": [{"name": f"in{i}", "queue": QUEUE + i, "connections": connections, "prefix_v4": 32,
                                "prefix_v6": 64, **lists} for i in range(listeners)]}
         file = os.memfd_create("settings")
@@ -227,6 +228,11 @@ class GateTest(unittest.TestCase):
             gate.process.send_signal(signal.SIGCONT)
             for made in waiting:  # those inside it were only late
                 self.assertEqual(self.greeted(made), b"220 gatepost\r\n")
+            # Its place in the queue is free again when the packet is answered: once more, so that the counts are told.
+            self.assertEqual(self.greeted(self.begin(6)), b"220 gatepost\r\n")
+        dropped = int(re.findall(r"dropped (\d+) for want of room in a queue, 0 in the socket", gate.said.text())[-1])
+        # Where the way is open the kernel lets packets by, and counts none.
+        self.assertEqual(dropped > 0, not is_open, gate.said.text())
 
     def test_a_full_queue_fail_open(self):
         self.rules()
@@ -274,7 +280,7 @@ class GateTest(unittest.TestCase):
         net_admin = f"{1 << 12:016x}"
         self.assertEqual({key: status[key] for key in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")},
                          {"CapEff": net_admin, "CapPrm": net_admin, "CapInh": "0" * 16, "CapBnd": "0" * 16, "CapAmb": "0" * 16})
-        self.assertEqual((status["Uid"].split(), status["Groups"].strip()), ([str(USERS["proxy"])] * 4, ""))
+        self.assertEqual((status["Uid"].split(), status["Groups"].strip()), ([str(USERS["gate"])] * 4, ""))
         self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
 
     def test_odd_packets(self):

@@ -10,7 +10,7 @@ import unittest
 
 import certificates
 from common import IS_ROOT, Gatepost, Place, config_for, wait_until
-from firewall_world import ANY, CLIENT, FAR, NEAR, SERVER, World, _enter, available
+from firewall_world import ANY, CLIENT, FAR, LOOPBACK, NEAR, SERVER, World, _enter, available
 from peers import PATIENCE, Downstream, Wire
 
 PORT = 2525
@@ -19,10 +19,14 @@ MESSAGE = b"Subject: hello\r\n\r\nHello Bert\r\n"
 
 
 class Server:
-    """A mail server that keeps who came and what they sent, and relays for nobody."""
+    """A mail server that keeps who came and what they sent, and relays for nobody unless told. With `auth` it offers AUTH, and
+    believes nobody."""
+
+    auth = False
+    relays = False
 
     def __init__(self, where, version, address=None, port=25):
-        self.peers, self.messages, self.opened = [], [], 0
+        self.peers, self.ports, self.messages, self.opened = [], [], [], 0
         self.socket = where.socket(version)
         if version == 6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -44,6 +48,7 @@ class Server:
                 return
             self.opened += 1
             self.peers.append(peer[0])
+            self.ports.append(peer[1])
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
@@ -52,8 +57,10 @@ class Server:
             connection.sendall(b"220 far.example ESMTP\r\n")
             for line in lines:
                 verb = line[:4].upper()
-                if verb == b"RCPT" and b"relay-probe" in line:
+                if verb == b"RCPT" and b"relay-probe" in line and not self.relays:
                     connection.sendall(b"554 5.7.1 Relay access denied\r\n")
+                elif self.auth and verb in (b"EHLO", b"AUTH"):
+                    connection.sendall(b"250-far.example\r\n250 AUTH PLAIN\r\n" if verb == b"EHLO" else b"535 5.7.8 No\r\n")
                 elif verb == b"DATA":
                     connection.sendall(b"354 go on\r\n")
                     content = b""
@@ -80,13 +87,13 @@ class Stage(unittest.TestCase):
         self.place = Place()
         self.addCleanup(self.place.remove)
 
-    def server(self, version, where=None, address=None):
-        server = Server(where or self.world.server, version, address)
+    def server(self, version, where=None, address=None, port=25):
+        server = Server(where or self.world.server, version, address, port)
         self.addCleanup(server.close)
         return server
 
-    def serve_listeners(self, listeners, downstream, **sections):
-        config = config_for(self.place, scan=False, loops=1, **sections)
+    def serve_listeners(self, listeners, downstream, scan=False, loops=1, **sections):
+        config = config_for(self.place, scan=scan, loops=loops, **sections)
         config["listeners"] = listeners
         config["downstreams"] = {"there": downstream}
         self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
@@ -138,10 +145,10 @@ class InterceptionTest(Stage):
         self.rules(f"-t nat -A PREROUTING -i near -p tcp --dport {ports} {more}-j REDIRECT --to-ports {PORT}",
                    version=version)
 
-    def tproxy(self, version):
+    def tproxy(self, version, more=""):
         self.rules("-t mangle -N DIVERT", "-t mangle -A DIVERT -j MARK --set-mark 1", "-t mangle -A DIVERT -j ACCEPT",
                    "-t mangle -A PREROUTING -p tcp -m socket --transparent -j DIVERT",
-                   f"-t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}",
+                   f"-t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY {more}--tproxy-mark 1 --on-port {PORT}",
                    f"-t mangle -A OUTPUT -m mark --mark {OWN} -j CONNMARK --save-mark",
                    f"-t mangle -A OUTPUT -m connmark --mark {OWN} -m mark ! --mark {OWN} -j MARK --set-mark 1",
                    version=version)
@@ -179,6 +186,9 @@ class InterceptionTest(Stage):
                     self.assertEqual(self.send(version, SERVER[version])[0], 250)
                 self.assertEqual(server.messages, [MESSAGE] * 40)
                 self.assertEqual(set(server.peers), {CLIENT[version]})
+                # Not one that the client may have itself: connection tracking would take the two for one.
+                self.assertLess(max(server.ports), 32768)
+                self.assertGreater(min(server.ports), 5000)
                 self.assert_summary(gatepost, version)
                 gatepost.__exit__(None)
                 server.close()
@@ -236,6 +246,28 @@ class InterceptionTest(Stage):
         self.assertEqual(self.send(4, SERVER[4])[0], 250)
         self.assertEqual(server.opened, 1)
         self.assert_summary(gatepost, 4, direction="outgoing")
+
+    def turned_away(self, gatepost):
+        with self.wire(4, NEAR[4]) as wire:
+            self.assertEqual(wire.reply()[0], 421)
+        wait_until(lambda: "would be an open relay" in gatepost.log.text(), "the sentence about it")
+
+    def test_outgoing_mail_for_this_host_makes_its_server_no_open_relay(self):
+        server = self.server(4, self.world.gateway, NEAR[4])
+        server.relays = True
+        gatepost = self.serve(4, {"direction": "outgoing", "protected": None})
+        self.redirect(4)
+        self.turned_away(gatepost)
+        self.assertEqual(server.messages, [])
+
+    def test_a_socket_on_loopback_that_tproxy_brings_clients_to_is_no_open_relay(self):
+        server = self.server(4, self.world.gateway, LOOPBACK[4], 10026)
+        server.relays = True
+        gatepost = self.serve_listeners([{"name": "taken", "address": f"{LOOPBACK[4]}:{PORT}", "downstream": "there", "intercept": "tproxy"}],
+                                        {"servers": [f"{LOOPBACK[4]}:10026"]})
+        self.tproxy(4, more=f"--on-ip {LOOPBACK[4]} ")
+        self.turned_away(gatepost)
+        self.assertEqual(server.messages, [])
 
     def test_our_own_connection_that_comes_back_is_a_loop_and_ends(self):
         self.server(4)

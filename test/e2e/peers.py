@@ -81,6 +81,7 @@ class Downstream:
         self.secured = 0  # connections with TLS
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
+        self.nested = 0  # as if a transaction were open, until it has had more connections than these
         self.greetings = []  # EHLO lines, of all connections
         self._connections = set()
         self._counting = threading.Lock()
@@ -145,6 +146,7 @@ class Downstream:
             verb = line[:4].upper()
             if verb == b"EHLO":
                 self.greetings.append(line.strip())
+                sender, recipients = b"", []
                 offer = b"250-STARTTLS\r\n" if self.tls and not isinstance(connection, ssl.SSLSocket) else b""
                 answer(b"250-next.example\r\n" + offer + self.keywords + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
                        b"250-DSN\r\n250 ENHANCEDSTATUSCODES")
@@ -171,6 +173,8 @@ class Downstream:
                 self.arrived.set()
                 answer(self.on_data(message) or b"250 2.0.0 taken")
                 sender, recipients = b"", []
+            elif verb == b"MAIL" and (sender or self.opened <= self.nested):
+                answer(b"503 5.5.1 Nested MAIL command")
             else:
                 if verb == b"MAIL":
                     sender, recipients = line.strip(), []

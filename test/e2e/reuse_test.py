@@ -102,6 +102,33 @@ class ReuseTest(unittest.TestCase):
         self.assertEqual(self.session(gatepost), [250])
         self.assertEqual([message[0] for message in self.downstream.messages], [b"MAIL FROM:<a@example.org>"])
 
+    def test_a_transaction_that_began_behind_our_own_rset_is_not_handed_on(self):
+        for rest in (b"", b"QUIT\r\n"):
+            with self.subTest(rest), self.serve() as gatepost:
+                with gatepost.wire() as wire:
+                    wire.to_data()
+                    # We refuse this one ourselves: the RSET for it is not answered yet when the next MAIL follows.
+                    wire.send(b"Subject: x\r\n\r\nnul \0 here\r\n.\r\nMAIL FROM:<first@example.org>\r\n"
+                              b"RCPT TO:<accomplice@example.net>\r\n" + rest)
+                    self.assertEqual([wire.reply()[0] for _ in range(3)], [550, 250, 250])
+                wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+                self.assertEqual(self.session(gatepost), [250])
+                self.assertEqual(self.downstream.messages.pop()[:2], (b"MAIL FROM:<a@example.org>", [b"RCPT TO:<b@example.net>"]))
+
+    def test_one_that_takes_our_mail_for_a_second_one_is_replaced_unseen(self):
+        gatepost = self.serve()
+        self.assertEqual(self.session(gatepost), [250])
+        self.downstream.nested = 1
+        self.assertEqual(self.session(gatepost), [250])
+        self.settled(2, 1)
+        self.downstream.nested = 10
+        with gatepost.wire() as wire:
+            wire.reply()
+            wire.say(b"EHLO client.example")
+            self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 503)  # it is no matter of the connection
+            wire.say(b"QUIT")
+        self.assertEqual(self.downstream.opened, 3)
+
     def test_an_idle_one_is_closed_in_time(self):
         gatepost = self.serve()
         self.session(gatepost)

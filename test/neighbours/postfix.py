@@ -44,10 +44,10 @@ class PostfixServer(postfix_server.Postfix):
     name = "postfix"
     protocol = "smtp"
 
-    def __init__(self, place):
+    def __init__(self, place, settings="", services=""):
         need()
         made = certificate(place.path)
-        super().__init__(place, settings=SERVER.format(certificate=made[0], key=made[1]), services=TLS)
+        super().__init__(place, settings=SERVER.format(certificate=made[0], key=made[1]) + settings, services=TLS + services)
         self.mail = Maildrop(self.directory + "/mail", r"/new/[^/]+$")
 
     def take(self, letter, seconds=PATIENCE):

@@ -59,6 +59,10 @@ void set_key(World& world, std::string_view key, std::string_view value) {
     world.learns = value == "true";
     return;
   }
+  if (key == "client.from_here") {
+    world.arrival.from_here = value == "true";
+    return;
+  }
   const config::Section* section = &config::root();
   void* owner = &world.config;
   std::string_view rest = key;

@@ -38,6 +38,7 @@ inline config::Surroundings machine() {
     if (name == "gatepost") return config::Account{901, 801};
     if (name == "gatepost-keeper") return config::Account{902, 802};
     if (name == "gatepost-scanner") return config::Account{903, 803};
+    if (name == "gatepost-gate") return config::Account{904, 804};
     if (name == "toor") return config::Account{0, 0};
     return std::nullopt;
   };

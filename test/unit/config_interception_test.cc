@@ -112,6 +112,9 @@ TEST_CASE("interception: what a listener cannot be") {
            {redirecting(R"(,"direction":"outgoing","scopes":["output","forward"])", "[::1]:2525"),
             "/address: [::1]:2525 is never reached by a redirected connection, which arrives at the address of its "
             "interface; listen on [::]:2525"},
+           {redirecting(R"(,"direction":"outgoing")"),
+            "/scopes: \"input\" takes connections to this host itself, whose mail is incoming; outgoing mail has the "
+            "scopes \"forward\" and \"output\""},
            {tproxying(R"(,"direction":"outgoing","scopes":["output"])"),
             "/scopes: \"output\" is for \"redirect\" only: other ways see no connection of this host itself"},
            {redirecting(R"(,"scopes":["input","forward"])"),
@@ -119,7 +122,7 @@ TEST_CASE("interception: what a listener cannot be") {
            {redirecting(R"(,"scopes":["output"])"),
             "/scopes: \"output\" takes mail of this host itself; say \"direction\": \"outgoing\", or which networks "
             "are protected"},
-           {redirecting(R"(,"direction":"outgoing","protected":["192.0.2.0/24"])"),
+           {redirecting(R"(,"direction":"outgoing","scopes":["forward"],"protected":["192.0.2.0/24"])"),
             "/protected: belongs to incoming mail; outgoing mail may go anywhere, on the intercepted ports"},
            {redirecting(R"(,"proxy_header":"any","proxy_from":["192.0.2.0/24"])"),
             "/proxy_header: cannot be where connections are intercepted: the client does not know of us"},
@@ -153,7 +156,7 @@ TEST_CASE("interception: what a listener can be") {
   for (const std::string& each :
        {redirecting(""), redirecting("", "192.0.2.7:2525"), redirecting("", "[::]:2525"), tproxying(""),
         redirecting(R"(,"scopes":["input","forward"],"protected":["192.0.2.0/24"])"),
-        redirecting(R"(,"direction":"outgoing","scopes":["input","forward","output"])"),
+        redirecting(R"(,"direction":"outgoing","scopes":["forward","output"])"),
         redirecting(R"(,"direction":"outgoing","scopes":["output"])", "127.0.0.1:2525"),
         redirecting(R"(,"scopes":["output"],"interfaces":["lo"])", "127.0.0.1:2525"),
         redirecting(R"(,"scopes":["output"],"protected":["192.0.2.0/24"])"),
@@ -164,6 +167,33 @@ TEST_CASE("interception: what a listener can be") {
   }
   CHECK(told(whole(redirecting(R"(,"interfaces":["eth7"])"), mta)) ==
         Lines{"ok", "/listeners/0/interfaces: this host has no interface \"eth7\" now"});
+}
+
+TEST_CASE("interception: outgoing mail of whom, where servers see it come from this host") {
+  const std::string warning =
+      "/listeners/0/interfaces: without them \"forward\" also takes mail of the world for servers behind this host, which "
+      "would come from an address of this host and may be trusted; name the interfaces of the clients";
+  const std::string outgoing = R"(,"direction":"outgoing","scopes":["forward"])";
+  const std::string original = R"("mta":{"original":true})";
+  struct Case {
+    std::string listener, downstream;
+    bool warned;
+  };
+  for (const Case& each : std::vector<Case>{
+           {redirecting(outgoing), original, true},
+           {redirecting(outgoing + R"(,"interfaces":["eth0"])"), original, false},
+           {redirecting(R"(,"direction":"outgoing","scopes":["output"])"), original, false},
+           {redirecting(outgoing), mta, false},  // these servers are named, and examined
+           {redirecting(outgoing), R"("mta":{"original":true,"identity":"xclient"})", false},
+           {redirecting(outgoing), R"("mta":{"original":true,"identity":"none"})", true},
+           {tproxying(outgoing), original, false},  // as the client
+           {tproxying(outgoing), spoofed, false},
+           {tproxying(outgoing), R"("mta":{"original":true,"identity":"none"})", true},
+       }) {
+    CAPTURE(each.listener);
+    CAPTURE(each.downstream);
+    CHECK(told(whole(each.listener, each.downstream)) == (each.warned ? Lines{"ok", warning} : Lines{"ok"}));
+  }
 }
 
 TEST_CASE("interception needs root") {

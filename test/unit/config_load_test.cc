@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "config_fixture.h"
 
 namespace {
@@ -149,6 +151,31 @@ TEST_CASE("users") {
   CHECK(config.scanner_account.uid == 903);
   CHECK(outcome(with(R"(,"users":{"proxy":7,"keeper":"7"})")).at(1) ==
         "f:1:175: /users: two of the accounts are one: no wall stands between their processes");
+}
+
+TEST_CASE("the account of the gate is looked up where there is a gate") {
+  const auto told = [](const std::string& users, bool gate) {
+    std::string text = R"({"listeners":[{"name":"l","address":"0.0.0.0:2525","downstream":"original",)"
+                       R"("intercept":"redirect","scopes":["forward"],"protected":["192.0.2.0/24"]}],"downstreams":{})";
+    if (gate) text += R"(,"firewall":{"gate":{"queue":100}})";
+    return config::build({{"f", text + users + "}"}}, machine());
+  };
+  const auto usual = told("", true);
+  REQUIRE(usual);
+  CHECK(usual->config->gate_account.uid == 904);
+  CHECK(usual->config->gate_account.gid == 804);
+  const std::string absent = R"(,"users":{"gate":"nobody-here"})", shared = R"(,"users":{"gate":901})";
+  CHECK(told(absent, false));
+  const auto failed = told(absent, true);
+  REQUIRE_FALSE(failed);
+  CHECK(to_text(failed.error().at(0)).ends_with("give a number, which needs no account"));
+  const auto warned = [&](bool gate) {
+    return std::ranges::any_of(told(shared, gate)->warnings, [](const std::string& each) {
+      return each.ends_with("/users: two of the accounts are one: no wall stands between their processes");
+    });
+  };
+  CHECK(warned(true));
+  CHECK_FALSE(warned(false));
 }
 
 TEST_CASE("not root: our own account, whatever the names") {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -220,8 +221,37 @@ TEST_CASE("what is in force is remembered") {
   CHECK((*again)->before == state.before);
   CHECK((*again)->token == state.token);
   CHECK((*again)->deadline == state.deadline);
-  file->erase();
+  file->close(state);  // its time is over: nobody waits
   CHECK_FALSE(*firewall::load_state(directory));
+  CHECK_FALSE(std::filesystem::exists(directory + "/firewall.json"));
+}
+
+TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing else") {
+  const Place place;
+  const auto file = firewall::StateFile::lock(place.path);
+  REQUIRE(file);
+  State state = some_state();
+  state.phase = State::Phase::unconfirmed;
+  state.deadline = static_cast<std::uint64_t>(::time(nullptr)) + 60;
+  CHECK_FALSE(firewall::is_settled(place.path, state.token));  // no file
+  REQUIRE(file->save(state));
+  CHECK_FALSE(firewall::is_settled(place.path, state.token));
+  CHECK(firewall::is_settled(place.path, "4567"));
+  ::chmod(place.path.c_str(), 0777);
+  CHECK_FALSE(firewall::is_settled(place.path, "4567"));
+  ::chmod(place.path.c_str(), 0755);
+  file->close(state);
+  CHECK(firewall::is_settled(place.path, state.token));
+  CHECK_FALSE(*firewall::load_state(place.path));
+  file->sweep("4567");
+  CHECK(firewall::is_settled(place.path, state.token));
+  file->sweep(state.token);
+  CHECK_FALSE(std::filesystem::exists(place.path + "/firewall.json"));
+  state.phase = State::Phase::applied;
+  REQUIRE(file->save(state));
+  CHECK(firewall::is_settled(place.path, state.token));
+  file->sweep(state.token);
+  CHECK(*firewall::load_state(place.path));
 }
 
 TEST_CASE("what others could have written is not believed") {

@@ -94,8 +94,12 @@ TEST_CASE("plans: the gate and bans") {
   config.firewall.bans.on = true;
   config.firewall.bans.never = {*config::parse_netmask("203.0.113.0/24"), *config::parse_netmask("::1")};
   check_golden("bans.iptables.txt", planned(config, facts));
+  config.firewall.backend = Backend::nft;
+  check_golden("bans.nft.txt", planned(config, facts));
   config.firewall.gate = {.queue = 100};
-  config.firewall.backend = Backend::automatic;  // the lists of the banned are ipsets
+  config.firewall.backend = Backend::automatic;
+  CHECK(planned(config, facts).backend == Backend::nft);
+  facts.nft.erase("bans");
   CHECK(planned(config, facts).backend == Backend::iptables);
   for (const char* each : {"NFQUEUE", "REJECT"}) {
     Facts less = facts;
@@ -145,7 +149,7 @@ TEST_CASE("plans: the backend is nft where it can do all, else iptables, else no
   facts.nft = {"redirect", "fib"};
   facts.iptables = facts.ip6tables = {};
   CHECK(errors_of(spoof, facts) ==
-        Lines{"nft cannot do it here: the kernel does not load ct, sets, socket, tproxy",
+        Lines{"nft cannot do it here: the kernel does not load ct, sets, socket, tproxy, zone",
               "iptables cannot do it here: there is no iptables, or no kernel for it (package iptables)"});
   config::Config only = spoof;
   only.firewall.backend = Backend::nft;

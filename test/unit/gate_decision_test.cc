@@ -1,9 +1,13 @@
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 
+#include <algorithm>
+#include <random>
 #include <set>
 
 #include "config_fixture.h"
 #include "firewall/gate/decision.h"
+#include "firewall/gate/kernel_counts.h"
 #include "firewall/marks.h"
 
 namespace {
@@ -92,6 +96,35 @@ Settings settings(bool open) {
   return out;
 }
 
+TEST_CASE("gate networks: the same answer as network by network") {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<config::Netmask> all;
+    std::vector<Address> addresses{v4(0), v6(0, 0), v4(~0U)};
+    for (unsigned i = 0; i < random() % 40; ++i) {
+      // Few bits differ, so that networks lie in each other and addresses in several.
+      const Address near = random() % 2 == 0 ? v4(0x0A000000U | static_cast<std::uint32_t>(random() % 512))
+                                             : v6(0x20010DB8'00000000U | random() % 16, random() % 512);
+      const unsigned least = gate::is_v4(near) ? 96 : 0;
+      const auto prefix = least + static_cast<unsigned>(random() % (129 - least));
+      all.push_back({.text = "", .network = network_of(near, prefix), .prefix = prefix});
+      for (Address each : {near, all.back().network}) {
+        addresses.push_back(each);
+        each[random() % 16] ^= static_cast<std::uint8_t>(1U << random() % 8);
+        addresses.push_back(each);
+      }
+    }
+    const gate::Networks networks(all);
+    for (const Address& each : addresses) {
+      sockaddr_in6 socket_address{};
+      socket_address.sin6_family = AF_INET6;
+      std::ranges::copy(each, socket_address.sin6_addr.s6_addr);
+      CHECK(networks.contain(each) == config::contains(all, reinterpret_cast<const sockaddr*>(&socket_address)));
+    }
+  }
+  CHECK_FALSE(gate::Networks().contain(v4(1)));
+}
+
 TEST_CASE("gate decision: take, pass, reset, drop") {
   Gate gate(settings(false), 4);
   CHECK(gate.decide(5, from(v4(0xCB007101)), start) == Decision::take);
@@ -125,6 +158,42 @@ TEST_CASE("gate decision: while the proxy is not ready") {
     gate.set_ready(true);
     CHECK(gate.decide(5, from(v4(0x02000000)), start) == Decision::take);
   }
+}
+
+TEST_CASE("gate decision: while a listener is full") {
+  for (const bool open : {true, false}) {
+    Settings settings;
+    settings.open = open;
+    settings.listeners = {{.name = "a", .queue = 7, .skip_sources = {netmask("192.0.2.9")}}, {.name = "b", .queue = 8}};
+    Gate gate(settings, 1);
+    gate.set_full(8, true);
+    gate.set_full(9, true);  // nobody's
+    CHECK(gate.decide(7, from(v4(1)), start) == Decision::take);
+    CHECK(gate.decide(8, from(v4(1)), start) == (open ? Decision::pass : Decision::reset));
+    gate.set_ready(false);
+    CHECK(gate.decide(8, from(v4(1)), start) == (open ? Decision::pass : Decision::reset));
+    gate.set_ready(true);
+    gate.set_full(8, false);
+    CHECK(gate.decide(8, from(v4(1)), start) == Decision::take);
+    gate.set_full(7, true);
+    CHECK(gate.decide(7, from(v4(0xC0000209)), start) == Decision::pass);
+    CHECK(gate.counts().full == 1);
+    CHECK(gate.counts().unready == 1);
+  }
+}
+
+TEST_CASE("gate: what the kernel says of the queues") {
+  using gate::KernelCounts;
+  const std::vector<std::uint16_t> queues{100, 101};
+  const std::string line = "  100  12345     0 2   512     7     9       40  1\n";
+  CHECK(gate::kernel_counts(line, queues) == KernelCounts{7, 9});
+  CHECK(gate::kernel_counts(line + "  101 4294967295 4096 2 512 1 0 1 1\n", queues) == KernelCounts{8, 9});
+  CHECK(gate::kernel_counts("  102  1 0 2 512 7 9 40 1\n" + line, queues) == KernelCounts{7, 9});
+  for (std::size_t length = 0; length < 30; ++length)
+    CHECK(gate::kernel_counts(line.substr(0, length), queues) == KernelCounts{});
+  for (const char* odd :
+       {"", "\n\n\n", "100", "100 a", "-1 2 3 4 5 6 7 8 9\n", "100 1 2 3 4 99999999999999999999999 1 1 1\n"})
+    CHECK(gate::kernel_counts(odd, queues) == KernelCounts{});
 }
 
 TEST_CASE("gate decision: marks of others stay, and ours is never nothing") {

@@ -5,9 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <set>
 #include <vector>
 
 #include "config/endpoint.h"
+#include "proxy/io/connected_here.h"
 #include "proxy/io/own_connections.h"
 #include "proxy/io/transparent_sockets.h"
 #include "test/playbooks/test_loop.h"
@@ -40,7 +43,10 @@ sockaddr_in loopback(std::uint16_t port = 0) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return address;
 }
-const sockaddr* any(const sockaddr_in& address) { return reinterpret_cast<const sockaddr*>(&address); }
+template <class Address>
+const sockaddr* any(const Address& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
 
 }  // namespace
 
@@ -100,4 +106,55 @@ TEST_CASE("our own connections are known by their local end, as long as they liv
   const sockaddr_in nobody = loopback(htons(1));
   CHECK(own.connect(other.get(), any(nobody), length, held) == ECONNREFUSED);
   CHECK(held == nullptr);
+}
+
+TEST_CASE("the kernel tells which connections this host has") {
+  for (const int family : {AF_INET, AF_INET6}) {
+    CAPTURE(family);
+    sockaddr_storage where{}, from{};
+    socklen_t length = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in), size = length;
+    if (family == AF_INET6) reinterpret_cast<sockaddr_in6&>(where).sin6_addr = in6addr_loopback;
+    else reinterpret_cast<sockaddr_in&>(where) = loopback();
+    where.ss_family = static_cast<sa_family_t>(family);
+    const OwnedFd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(listener.get(), any(where), length) == 0);
+    REQUIRE(::listen(listener.get(), 1) == 0);
+    REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&where), &length) == 0);
+    OwnedFd client(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(client.get(), any(where), length) == 0);
+    REQUIRE(::getsockname(client.get(), reinterpret_cast<sockaddr*>(&from), &size) == 0);
+    CHECK(io::is_connected_here(any(where), any(from)));  // nobody has accepted it yet
+    CHECK(io::is_connected_here(any(from), any(where)));
+    OwnedFd server(::accept(listener.get(), nullptr, nullptr));
+    CHECK(io::is_connected_here(any(where), any(from)));
+    client.reset();
+    server.reset();
+    CHECK(!io::is_connected_here(any(where), any(from)));  // the listener remains
+    CHECK(!io::is_connected_here(any(from), any(where)));  // its last packets may still be waited for
+  }
+}
+
+TEST_CASE("whoever speaks for a client has ports that clients do not pick") {
+  const sockaddr_in server = loopback(htons(25));
+  std::set<std::uint16_t> ports;
+  std::vector<OwnedFd> sockets;
+  for (int i = 0; i < 300; ++i) {
+    OwnedFd& made = sockets.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage client{};
+    reinterpret_cast<sockaddr_in&>(client) = loopback(htons(40'000));
+    REQUIRE(io::bind_as(made.get(), client, any(server)) == 0);
+    sockaddr_in bound{};
+    socklen_t length = sizeof bound;
+    REQUIRE(::getsockname(made.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
+    CHECK(bound.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+    CHECK(ntohs(bound.sin_port) >= io::first_spoofed_port);
+    CHECK(ntohs(bound.sin_port) <= io::last_spoofed_port);
+    ports.insert(bound.sin_port);
+  }
+  CHECK(ports.size() == 300);
+  const OwnedFd another(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage foreign{};
+  reinterpret_cast<sockaddr_in&>(foreign) = loopback();
+  reinterpret_cast<sockaddr_in&>(foreign).sin_addr.s_addr = htonl(0xCB007107);  // 203.0.113.7
+  CHECK(io::bind_as(another.get(), foreign, any(server)) == EADDRNOTAVAIL);
 }

@@ -1,6 +1,4 @@
 #include <doctest/doctest.h>
-#include <poll.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,12 +8,9 @@
 #include <map>
 #include <regex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "proxy/keeper/commit.h"
-#include "proxy/keeper/keeper.h"
-#include "proxy/supervisor/control.h"
 #include "test/unit/keeper_fixture.h"
 
 using keeper::Answer;
@@ -27,10 +22,11 @@ using scanner::OwnedFd;
 namespace {
 
 std::map<std::string, int> synced;  // path -> how often it was fsynced
-std::function<void()> when_synced;  // called in each fsync
 int fail_fsync_with = 0;            // an errno
 
 }  // namespace
+
+std::function<void()> when_synced;
 
 // In front of libc's.
 extern "C" int fsync(int fd) {
@@ -46,31 +42,6 @@ extern "C" int fsync(int fd) {
 }
 
 namespace {
-
-constexpr std::string_view prefix = "synthetic\r\n";
-
-OwnedFd in_memory(const std::string& octets) {
-  OwnedFd file(::memfd_create("content", MFD_CLOEXEC));
-  REQUIRE(::write(file.get(), octets.data(), octets.size()) == static_cast<ssize_t>(octets.size()));
-  return file;
-}
-
-Request request_for(const Directory& place, const std::vector<std::string>& locals, std::uint64_t size) {
-  Request request;
-  request.id = 7;
-  request.path = place.path("%domain/%local");
-  request.create = true;
-  request.return_path = "sender@example.net";
-  request.received = "Received: from c ([192.0.2.1])\r\n\tby mx with ESMTP id q1.1";
-  request.prefix = prefix.size();
-  request.size = size;
-  for (const std::string& local : locals) request.recipients.push_back({local, "Example.org", local + "@Example.org"});
-  return request;
-}
-
-Job job(const Directory& place, const std::vector<std::string>& locals, const std::string& content) {
-  return {request_for(place, locals, content.size()), in_memory(std::string(prefix) + content)};
-}
 
 std::vector<Answer> deliver(Committer& committer, Job&& one) {
   std::vector<Job> jobs;
@@ -251,133 +222,4 @@ TEST_CASE("a full disk is full, not failed, and what was begun is taken away" * 
   CHECK(answer.detail.find("No space left") != std::string::npos);
   CHECK(left == 0);
   CHECK(small.status == Answer::Status::kept);
-}
-
-namespace {
-
-std::string next_packet(int socket) {
-  std::string packet;
-  OwnedFd fd;
-  for (;;) {
-    const auto status = scanner::receive_packet(socket, packet, fd);
-    if (status == scanner::PacketStatus::ok) return packet;
-    REQUIRE(status == scanner::PacketStatus::would_block);
-    pollfd wait{socket, POLLIN, 0};
-    REQUIRE(::poll(&wait, 1, 10'000) == 1);
-  }
-}
-
-}  // namespace
-
-namespace {
-
-// The keeper's process as a thread, and its supervisor's side.
-class Running {
- public:
-  Running() : log_(settings_, "gatepost/keeper", null_.get(), 1) {
-    auto [control, its] = scanner::make_packet_pair();
-    control_ = std::move(control);
-    auto shared = std::make_shared<config::Config>();
-    shared->hostname = "mx";
-    thread_ =
-        std::thread([this, shared, end = std::move(its)]() mutable { keeper::run(shared, std::move(end), log_); });
-    CHECK(supervisor::decode(next_packet(control_.get()))->kind == supervisor::Message::Kind::ready);
-  }
-  OwnedFd new_loop() {
-    auto [ours, its] = scanner::make_packet_pair();
-    tell(supervisor::Message::Kind::keeper_socket, its.get());
-    return std::move(ours);
-  }
-  void drain() {
-    tell(supervisor::Message::Kind::drain, -1);
-    thread_.join();
-  }
-
- private:
-  void tell(supervisor::Message::Kind kind, int fd) {
-    CHECK(scanner::send_packet(control_.get(), supervisor::encode({kind, 0, {}}), fd) == scanner::PacketStatus::ok);
-  }
-  config::Log settings_;
-  OwnedFd null_{::memfd_create("log", MFD_CLOEXEC)};
-  admin::Log log_;
-  OwnedFd control_;
-  std::thread thread_;
-};
-
-}  // namespace
-
-TEST_CASE("the process: ready, jobs of several loops, junk, a dead peer, drain") {
-  const Directory place;
-  Running process;
-  std::vector<OwnedFd> loops;
-  for (unsigned i = 0; i < 3; ++i) loops.push_back(process.new_loop());
-  scanner::send_packet(loops[0].get(), "junk");
-  loops[2].reset();
-  for (unsigned id = 1; id <= 20; ++id) {
-    Job one = job(place, {"a"}, "x\r\n");
-    one.request.id = id;
-    scanner::send_packet(loops[id % 2].get(), encode(one.request), id == 20 ? -1 : one.content.get());
-  }
-  std::set<std::uint64_t> answered;  // in any order
-  for (unsigned id = 1; id <= 20; ++id) {
-    const auto answer = keeper::decode_answer(next_packet(loops[id % 2].get()));
-    REQUIRE(answer);
-    CHECK(answer->id % 2 == id % 2);
-    CHECK(answered.insert(answer->id).second);
-    CHECK(answer->status == (answer->id == 20 ? Answer::Status::failed : Answer::Status::kept));
-  }
-  process.drain();
-  CHECK(place.names("example.org/a/new").size() == 19);
-}
-
-TEST_CASE("the process: a lookup waits for one fsync, not for a batch of them") {
-  const Directory place;
-  Running process;
-  const OwnedFd delivers = process.new_loop(), looks_up = process.new_loop();
-  constexpr unsigned jobs = 20;
-  unsigned syncs = 0, answered_after = 0;
-  // Runs in the keeper's thread, which is the only one that looks at them until it has ended.
-  when_synced = [&] {
-    Request request = request_for(place, {"a"}, 0);
-    request.kind = Request::Kind::lookup;
-    if (++syncs == 1) scanner::send_packet(looks_up.get(), encode(request));
-    std::string packet;
-    OwnedFd fd;
-    if (answered_after == 0 && scanner::receive_packet(looks_up.get(), packet, fd) == scanner::PacketStatus::ok)
-      answered_after = syncs;
-  };
-  // All are there before the keeper hears of the socket's first: one packet pair has room for them.
-  for (unsigned id = 1; id <= jobs; ++id) {
-    Job one = job(place, {"a"}, "x\r\n");
-    one.request.id = id;
-    REQUIRE(scanner::send_packet(delivers.get(), encode(one.request), one.content.get()) == scanner::PacketStatus::ok);
-  }
-  for (unsigned id = 1; id <= jobs; ++id) CHECK(keeper::decode_answer(next_packet(delivers.get())));
-  process.drain();
-  when_synced = nullptr;
-  CHECK(syncs > jobs);
-  CHECK(answered_after == 2);
-}
-
-TEST_CASE("the process: more jobs than it holds at a time") {
-  const Directory place;
-  Running process;
-  const OwnedFd loop = process.new_loop();
-  unsigned asked = 0, kept = 0;
-  const auto next_answer = [&] {
-    const auto answer = keeper::decode_answer(next_packet(loop.get()));
-    REQUIRE(answer);
-    CHECK(answer->status == Answer::Status::kept);
-    ++kept;
-  };
-  while (asked < 1500) {
-    Job one = job(place, {"a"}, "x\r\n");
-    one.request.id = ++asked;
-    while (scanner::send_packet(loop.get(), encode(one.request), one.content.get()) ==
-           scanner::PacketStatus::would_block)
-      next_answer();
-  }
-  while (kept < asked) next_answer();
-  process.drain();
-  CHECK(place.names("example.org/a/new").size() == asked);
 }

@@ -1,14 +1,21 @@
-// A directory of one test, removed after it.
+// A directory of one test, removed after it, and what the keeper is asked to do there.
 #pragma once
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/keeper/commit.h"
 
 class Directory {
  public:
@@ -41,3 +48,31 @@ class Directory {
  private:
   std::string path_;
 };
+
+extern std::function<void()> when_synced;  // called in each fsync of the unit tests (keeper_commit_test.cc)
+
+// Jobs for the keeper.
+inline constexpr std::string_view prefix = "synthetic\r\n";
+
+inline scanner::OwnedFd in_memory(const std::string& octets) {
+  scanner::OwnedFd file(::memfd_create("content", MFD_CLOEXEC));
+  REQUIRE(::write(file.get(), octets.data(), octets.size()) == static_cast<ssize_t>(octets.size()));
+  return file;
+}
+
+inline keeper::Request request_for(const Directory& place, const std::vector<std::string>& locals, std::uint64_t size) {
+  keeper::Request request;
+  request.id = 7;
+  request.path = place.path("%domain/%local");
+  request.create = true;
+  request.return_path = "sender@example.net";
+  request.received = "Received: from c ([192.0.2.1])\r\n\tby mx with ESMTP id q1.1";
+  request.prefix = prefix.size();
+  request.size = size;
+  for (const std::string& local : locals) request.recipients.push_back({local, "Example.org", local + "@Example.org"});
+  return request;
+}
+
+inline keeper::Job job(const Directory& place, const std::vector<std::string>& locals, const std::string& content) {
+  return {request_for(place, locals, content.size()), in_memory(std::string(prefix) + content)};
+}

@@ -54,6 +54,19 @@ bool knows(Journal& journal, unsigned number, std::int64_t now = today) {
 
 }  // namespace
 
+TEST_CASE("journal: what is remembered and forgotten again and again takes no more and more memory") {
+  const Place place;
+  Journal journal(place.path());
+  REQUIRE(journal.remember(key(0), today));  // it lives on, and it is the oldest
+  for (unsigned i = 1; i <= 5000; ++i) {
+    REQUIRE(journal.remember(key(i % 3 + 1), today + i / 10));
+    if (i % 2 == 0) REQUIRE(journal.forget(key(i % 3 + 1), today + i / 10));
+  }
+  CHECK(journal.size() <= 4);
+  CHECK(journal.held() <= 1100);
+  CHECK(knows(journal, 0, today + 500));
+}
+
 TEST_CASE("journal: what is remembered is known to the next process, what is forgotten is not") {
   const Place place;
   {

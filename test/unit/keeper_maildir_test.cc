@@ -124,6 +124,14 @@ TEST_CASE("tmp: what is older than 36 hours goes, the rest and foreign things st
   keeper::sweep_tmp(place.path(), now);
   CHECK(place.names("tmp") == std::set<std::string>{"young", "directory"});
   keeper::sweep_tmp(place.path("missing"), now);  // no mailbox, no trouble
+  // Whose mailbox it is must not choose what is removed.
+  std::filesystem::create_directories(place.path("mailbox"));
+  std::filesystem::create_directories(place.path("elsewhere"));
+  std::ofstream(place.path("elsewhere/old")) << "x";
+  REQUIRE(::utime(place.path("elsewhere/old").c_str(), &old) == 0);
+  std::filesystem::create_directory_symlink(place.path("elsewhere"), place.path("mailbox/tmp"));
+  keeper::sweep_tmp(place.path("mailbox"), now);
+  CHECK(place.names("elsewhere").contains("old"));
 }
 
 TEST_CASE("names are unique and hold nothing that a maildir name must not") {

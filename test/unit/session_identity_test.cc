@@ -77,12 +77,43 @@ TEST_CASE("which listener is exempt") {
     CAPTURE(address);
     CHECK_FALSE(session::is_exempt(listener(address)));
   }
+  // Whom the packet filter brings.
+  config::Listener intercepting = listener("127.0.0.1:25");
+  for (const auto way :
+       {config::Intercept::redirect, config::Intercept::tproxy, config::Intercept::pf_rdr, config::Intercept::divert})
+    for (const std::vector<config::Scope>& scopes :
+         {std::vector{config::Scope::input}, std::vector{config::Scope::forward}, std::vector{config::Scope::output},
+          std::vector{config::Scope::output, config::Scope::input}}) {
+      intercepting.intercept = way;
+      intercepting.scopes = scopes;
+      CHECK(session::is_exempt(intercepting) ==
+            (way == config::Intercept::redirect && scopes == std::vector{config::Scope::output}));
+    }
   config::Listener behind_proxy = listener("127.0.0.1:25");
   behind_proxy.proxy_header = config::ProxyHeader::v2;
   CHECK_FALSE(session::is_exempt(behind_proxy));
   config::Listener behind_mta = listener("127.0.0.1:25");
   behind_mta.xclient_from.push_back(*config::parse_netmask("127.0.0.1"));
   CHECK_FALSE(session::is_exempt(behind_mta));
+}
+
+TEST_CASE("outgoing mail for this host is not for a stranger") {
+  config::Downstream original;
+  original.original = true;
+  config::Listener outgoing;
+  outgoing.intercept = config::Intercept::redirect;
+  outgoing.direction = config::Direction::outgoing;
+  session::Intercepted elsewhere, here;
+  here.to_here = true;
+  CHECK(session::are_strangers(original, outgoing, &elsewhere));
+  CHECK(session::are_strangers(original, outgoing, nullptr));
+  CHECK_FALSE(session::are_strangers(original, outgoing, &here));
+  CHECK_FALSE(session::are_strangers(config::Downstream(), outgoing, &elsewhere));
+  CHECK_FALSE(session::are_strangers(original, config::Listener(), &elsewhere));
+  CHECK(session::configured_channel(original, outgoing, &elsewhere) == Channel::none);
+  CHECK(session::configured_channel(original, outgoing, &here) == Channel::undecided);
+  outgoing.intercept = config::Intercept::tproxy;
+  CHECK(session::configured_channel(original, outgoing, &here) == Channel::spoof);
 }
 
 TEST_CASE("a banner has a mark that stays from day to day") {

@@ -16,6 +16,8 @@
 #include "proxy/supervisor/backoff.h"
 #include "proxy/supervisor/child.h"
 #include "proxy/supervisor/control.h"
+#include "proxy/supervisor/heartbeat.h"
+#include "proxy/supervisor/outbox.h"
 #include "proxy/supervisor/privileges.h"
 #include "proxy/supervisor/readiness.h"
 #include "proxy/supervisor/sockets.h"
@@ -35,8 +37,37 @@ TEST_CASE("control messages survive the way; anything else is none") {
   std::string bytes = encode({Message::Kind::ready, 0, {}});
   for (int value = 0; value < 256; ++value) {
     bytes[1] = static_cast<char>(value);
-    CHECK(decode(bytes).has_value() == (value >= 1 && value <= static_cast<int>(Message::Kind::silent)));
+    CHECK(decode(bytes).has_value() == (value >= 1 && value <= static_cast<int>(Message::Kind::full)));
   }
+}
+
+TEST_CASE("messages that find no room wait, in order, with their descriptors") {
+  auto [ours, theirs] = scanner::make_packet_pair();
+  Outbox outbox;
+  constexpr int many = 2000;
+  for (int i = 0; i < many; ++i) {
+    scanner::OwnedFd file(i % 100 == 0 ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
+    outbox.send(ours.get(), "message " + std::to_string(i), std::move(file));
+  }
+  CHECK(outbox.size() > 0);
+  CHECK(outbox.count("message 1999") == 1);
+  std::string packet;
+  scanner::OwnedFd fd;
+  for (int i = 0; i < many; ++i) {
+    auto status = scanner::receive_packet(theirs.get(), packet, fd);
+    if (status == scanner::PacketStatus::would_block) {
+      outbox.flush(ours.get());
+      status = scanner::receive_packet(theirs.get(), packet, fd);
+    }
+    REQUIRE(status == scanner::PacketStatus::ok);
+    CHECK(packet == "message " + std::to_string(i));
+    CHECK(static_cast<bool>(fd) == (i % 100 == 0));
+    fd.reset();
+  }
+  CHECK(outbox.empty());
+  theirs.reset();
+  outbox.send(ours.get(), "for nobody");
+  CHECK(outbox.empty());
 }
 
 TEST_CASE("back-off: from 0.1 s doubled to 30 s; a good life begins anew") {
@@ -47,6 +78,30 @@ TEST_CASE("back-off: from 0.1 s doubled to 30 s; a good life begins anew") {
   CHECK(backoff.after(milliseconds{59'999}).count() == 30'000);
   CHECK(backoff.after(milliseconds{60'000}).count() == 100);
   CHECK(backoff.after(milliseconds{0}).count() == 200);
+}
+
+TEST_CASE("a heartbeat: asked once in a while, silent when no word comes in time") {
+  const Heartbeat::Time start{};
+  const auto at = [start](int ms) { return start + milliseconds{ms}; };
+  Heartbeat heartbeat;
+  CHECK_FALSE(heartbeat.next());
+  heartbeat.heard(at(0));  // of somebody who is gone
+  CHECK_FALSE((heartbeat.next() || heartbeat.due(at(99'000)) || heartbeat.silent(at(99'000))));
+  heartbeat.begin(at(0));
+  CHECK_FALSE(heartbeat.silent(at(14'999)));
+  CHECK((heartbeat.silent(at(15'000)) && heartbeat.next() == at(15'000)));
+  CHECK_FALSE(heartbeat.due(at(99'000)));
+  heartbeat.heard(at(14'000));
+  CHECK((heartbeat.next() == at(15'000) && !heartbeat.silent(at(99'000))));
+  CHECK((!heartbeat.due(at(14'999)) && heartbeat.due(at(15'000))));
+  heartbeat.asked(at(15'100));
+  CHECK((heartbeat.next() == at(19'100) && !heartbeat.due(at(99'000))));
+  CHECK((!heartbeat.silent(at(19'099)) && heartbeat.silent(at(19'100))));
+  heartbeat.heard(at(15'200));
+  heartbeat.heard(at(15'900));  // a second word moves nothing
+  CHECK(heartbeat.next() == at(16'200));
+  heartbeat.end();
+  CHECK_FALSE(heartbeat.next());
 }
 
 TEST_CASE("the window: slots open and close per loop, and are found again after the proxy's death") {
