@@ -38,13 +38,20 @@ std::size_t octets_of(std::string_view name, std::string_view text) {
   return value * unit;
 }
 
+in_addr host_of(std::string_view name, std::string_view text) {
+  in_addr host{};
+  if (inet_pton(AF_INET, std::string(text).c_str(), &host) != 1)
+    refuse(std::string(name) + ": not an IPv4 address: " + std::string(text));
+  return host;
+}
+
 sockaddr_in address_of(std::string_view name, std::string_view text) {
   const auto colon = text.rfind(':');
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  if (colon == std::string_view::npos ||
-      inet_pton(AF_INET, std::string(text.substr(0, colon)).c_str(), &address.sin_addr) != 1)
+  if (colon == std::string_view::npos)
     refuse(std::string(name) + ": not an IPv4 address and port: " + std::string(text));
+  address.sin_addr = host_of(name, text.substr(0, colon));
   address.sin_port = htons(number_of<std::uint16_t>(name, text.substr(colon + 1)));
   return address;
 }
@@ -78,6 +85,7 @@ LoadOptions parse_options(int argc, char** argv, const char* usage) {
       {"--seed", [&](Text n, Text t) { options.seed = number_of<std::uint64_t>(n, t); }},
       {"--rate", [&](Text n, Text t) { options.rate = number_of<double>(n, t); }},
       {"--idle", [&](Text n, Text t) { options.idle = number_of<std::size_t>(n, t); }},
+      {"--from", [&](Text n, Text t) { options.from = host_of(n, t); }},
       {"--sources", [&](Text n, Text t) { options.sources = number_of<unsigned>(n, t); }},
       {"--stall", [&](Text n, Text t) { options.stall = std::chrono::seconds(number_of<unsigned>(n, t)); }},
       {"--signatures", [&](Text, Text t) { options.signatures.emplace_back(t); }},
@@ -97,6 +105,8 @@ LoadOptions parse_options(int argc, char** argv, const char* usage) {
     }
   }
   check(options);
+  if (options.from.s_addr == 0 && ntohl(options.to.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET)
+    options.from.s_addr = htonl(INADDR_LOOPBACK);
   return options;
 }
 

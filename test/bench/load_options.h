@@ -19,7 +19,8 @@ struct LoadOptions {
   std::uint64_t seed = 1;               // --seed
   double rate = 0;                      // --rate: messages per second, open loop; 0 = as fast as replies come
   std::size_t idle = 0;                 // --idle N: no messages, N connections held after EHLO
-  unsigned sources = 4;                 // --sources K: connect from 127.0.0.1 … 127.0.0.K in turn (loopback only)
+  in_addr from{};                       // --from ADDRESS: the first of the sources; 127.0.0.1 where `to` is loopback
+  unsigned sources = 4;                 // --sources K: connect from that address and the K-1 next ones in turn
   std::chrono::seconds stall{60};       // --stall: give up after so many seconds without any progress
   bool reuse = false;                   // --reuse: many messages per connection
   bool tls = false;                     // --tls: from the first octet, every handshake in full

@@ -29,6 +29,15 @@ def tree(root):
     return found
 
 
+def named(name, root):
+    """The process of that name in the tree."""
+    for pid in tree(root):
+        with open(f"/proc/{pid}/comm") as file:
+            if file.read().strip() == name[:15]:
+                return pid
+    raise RuntimeError(f"no {name} runs")
+
+
 def cpu_ns(root):
     """User and system time so far: the living by their CPU clock (exact, all threads, ended ones too), the ended as
     their parents waited for them (whole ticks)."""

@@ -24,12 +24,12 @@ const sockaddr* generic(const sockaddr_in& address) {
 
 // Many source addresses, so that one connection per message never runs out of ports in TIME_WAIT.
 void bind_source(int fd, const Load& load, std::uint32_t number) {
-  if (load.options.sources < 2 || (ntohl(load.options.to.sin_addr.s_addr) >> 24) != 127) return;
+  if (load.options.sources < 2 || load.options.from.s_addr == 0) return;
   const int on = 1;
   setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   sockaddr_in source{};
   source.sin_family = AF_INET;
-  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number % load.options.sources);
+  source.sin_addr.s_addr = htonl(ntohl(load.options.from.s_addr) + number % load.options.sources);
   if (bind(fd, generic(source), sizeof source) != 0)
     throw std::runtime_error(std::string("bind: ") + std::strerror(errno));
 }

@@ -33,7 +33,8 @@ constexpr const char* usage =
     "  --per-command       print median and p90 of each command's wait for its reply, too (microseconds)\n"
     "  --pipelining        MAIL, RCPT and DATA in one write\n"
     "  --rate R            messages per second on a fixed schedule, whatever the replies do\n"
-    "  --sources K         connect from 127.0.0.1 ... 127.0.0.K in turn (4; loopback only)\n"
+    "  --sources K         connect from 127.0.0.1 ... 127.0.0.K in turn (4)\n"
+    "  --from ADDRESS      the first of them instead of 127.0.0.1\n"
     "  --stall SECONDS     give up after so long without progress (60)\n"
     "  --idle N            hold N connections after EHLO, print \"ready N\", end on SIGTERM or end of stdin\n"
     "  --hold-before-dot   send all but the final dots, print \"holding\", go on after a line on stdin\n";

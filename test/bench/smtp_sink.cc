@@ -1,6 +1,6 @@
-// SMTP server that accepts everything and keeps nothing: one thread, epoll, as cheap as it can be, so that it does not
-// distort what is measured in front of it. Reads standard input: every line gets one JSON line of counts; its end, or
-// SIGTERM, ends the program after a last such line.
+// SMTP server that accepts everything but relay probes and keeps nothing: one thread, epoll, as cheap as it can be, so
+// that it does not distort what is measured in front of it. Reads standard input: every line gets one JSON line of
+// counts; its end, or SIGTERM, ends the program after a last such line.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -70,7 +70,7 @@ struct Connection {
 
 class Sink {
  public:
-  explicit Sink(std::uint16_t port);
+  Sink(in_addr address, std::uint16_t port);
   int run();
 
  private:
@@ -90,7 +90,7 @@ class Sink {
   std::string reply_;
 };
 
-Sink::Sink(std::uint16_t port) {
+Sink::Sink(in_addr host, std::uint16_t port) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
@@ -98,7 +98,7 @@ Sink::Sink(std::uint16_t port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_addr = host;
   socklen_t length = sizeof address;
   auto* generic = static_cast<sockaddr*>(static_cast<void*>(&address));
   if (bind(listener_, generic, length) != 0 || listen(listener_, 4096) != 0 ||
@@ -164,7 +164,11 @@ bool Sink::take_line(Connection& connection, std::string_view line) {
   } else if (is("QUIT")) {
     reply_ += "221 2.0.0 bye\r\n";
     return false;
-  } else reply_ += "250 2.0.0 ok\r\n";
+  } else if (is("RCPT TO:<relay-probe")) {
+    reply_ += "554 5.7.1 Relay access denied\r\n";  // or gatepost would have no client of it
+  } else {
+    reply_ += "250 2.0.0 ok\r\n";
+  }
   return true;
 }
 
@@ -251,17 +255,19 @@ int Sink::run() {
 
 int main(int argc, char** argv) {
   unsigned long port = 0;
-  if (argc == 3 && std::string_view(argv[1]) == "--port") {
-    port = std::strtoul(argv[2], nullptr, 10);
-  } else if (argc != 1) {
-    std::fputs("smtp_sink [--port N]: SMTP server on 127.0.0.1 that accepts everything; prints \"listening PORT\"\n",
-               stderr);
+  in_addr host{htonl(INADDR_LOOPBACK)};
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view name = argv[i];
+    if (i + 1 < argc && name == "--port" && (port = std::strtoul(argv[i + 1], nullptr, 10)) <= 65535) continue;
+    if (i + 1 < argc && name == "--address" && inet_pton(AF_INET, argv[i + 1], &host) == 1) continue;
+    std::fputs(
+        "smtp_sink [--port N] [--address 127.0.0.1]: SMTP server that accepts everything; prints \"listening PORT\"\n",
+        stderr);
     return 64;
   }
-  if (port > 65535) return 64;
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  return std::make_unique<Sink>(static_cast<std::uint16_t>(port))->run();
+  return std::make_unique<Sink>(host, static_cast<std::uint16_t>(port))->run();
 }

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import pathlib
 import resource
 import shutil
 import signal
@@ -42,7 +43,7 @@ NumTickets = 1
 """
 PROBE = b"From: probe@sender.example\r\nSubject: probe\r\n\r\nprobe\r\n"
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*\r\n"
-USERS = {"proxy": 64201, "keeper": 64202, "scanner": 64203}  # as root: numbers without accounts
+USERS = {"proxy": 64201, "keeper": 64202, "scanner": 64203, "gate": 64204}  # as root: numbers without accounts
 _libc = ctypes.CDLL(None)
 
 
@@ -57,8 +58,9 @@ def free_port():
 
 
 class Child:
-    def __init__(self, argv, cpus, log, environment):
+    def __init__(self, argv, cpus, log, environment, before=lambda: None):
         def prepare():
+            before()
             _libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no child outlives the benchmark
             os.sched_setaffinity(0, cpus)
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -126,8 +128,10 @@ class Stage:
         self.stop_everything()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, argv, cpus, label, **environment):
-        child = Child([str(part) for part in argv], cpus, os.path.join(self.directory, label + ".log"), environment)
+    def start(self, argv, cpus, label, inside=None, **environment):
+        """`inside`: a network namespace (test/e2e/firewall_world.py)."""
+        before = inside.enter if inside else lambda: None
+        child = Child([str(part) for part in argv], cpus, os.path.join(self.directory, label + ".log"), environment, before)
         self.children.append(child)
         return child
 
@@ -224,6 +228,22 @@ class Stage:
         self.wait_for(child, 60, tls)
         if scanning:
             self.check_scans(child)
+        return child
+
+    def intercepting(self, where, listener, downstreams, firewall):
+        """gatepost in a network namespace, before a server that the client means; it is ready. place: its files."""
+        own = tempfile.mkdtemp(prefix="gatepost-", dir=self.directory)
+        os.chmod(own, 0o755)
+        config = {"hostname": "gatepost.example", "loops": self.options.loops, "state_directory": own + "/state",
+                  "listeners": [{"name": "bench", **listener}], "downstreams": downstreams, "firewall": firewall,
+                  "spool": {"directory": own + "/spool"}, "log": {"to": "stderr"},
+                  "users": {role: str(number) for role, number in USERS.items()}}
+        with open(own + "/gatepost.json", "w") as out:
+            json.dump(config, out, indent=2)
+        child = self.start([self.options.gatepost, "serve", "-c", own + "/gatepost.json", "--ready-fd", "1"], self.proxy_cpus,
+                           os.path.basename(own), where)
+        child.place = pathlib.Path(own)
+        child.line()
         return child
 
     @staticmethod
