@@ -1,4 +1,5 @@
 #include "config/check.h"
+#include "config/quote.h"
 
 namespace config {
 namespace {
@@ -24,23 +25,47 @@ class TlsChecker {
   void listener(const Listener& listener) {
     const ListenerTls& tls = listener.tls;
     if (tls.mode == ListenerTlsMode::pass) return passing(listener);
+    local_ca(listener);
     if (tls.mode == ListenerTlsMode::none) {
       if (tls.required) error("/required", "cannot be kept with mode \"none\": nobody could send mail");
       if (!tls.certificates.empty())
         error("/mode", "is \"none\", so the certificates are of no use; say \"starttls\" or \"implicit\"");
       return;
     }
-    if (tls.certificates.empty()) error("/certificates", "missing: TLS needs at least one certificate with its key");
+    if (tls.certificates.empty() && !tls.local_ca.on())
+      error("/certificates", "missing: TLS needs at least one certificate with its key");
+    for (std::size_t i = 0; i < tls.certificates.size(); ++i)
+      if (!tls.certificates[i].destinations.empty() && listener.intercept == Intercept::none)
+        error(("/certificates/" + std::to_string(i) + "/destinations").c_str(),
+              "belong to a listener with intercept: other clients mean no server but us");
     if (tls.client_certificates != ClientCertificates::none && !tls.client_ca)
       error("/client_ca", "missing: without it no client's certificate can be verified");
     if (tls.client_certificates == ClientCertificates::none && tls.client_ca)
       error("/client_ca", "is of no use while client_certificates is \"none\"");
   }
 
+  void local_ca(const Listener& listener) {
+    const LocalCa& ca = listener.tls.local_ca;
+    if (ca.certificate.has_value() != ca.key.has_value())
+      error(ca.key ? "/local_ca/certificate" : "/local_ca/key", "missing: certificate and key go together");
+    if (!ca.on()) return;
+    if (!ends_tls(listener.tls.mode))
+      return error("/local_ca", "is of no use without mode \"starttls\" or \"implicit\": only there we are one end of TLS");
+    if (listener.intercept == Intercept::none)
+      return error("/local_ca", "belongs to a listener with intercept: who connects to us knowingly gets our own certificate");
+    const auto found = config_.downstreams.find(listener.downstream);
+    if (found != config_.downstreams.end() && found->second.tls.mode != DownstreamTlsMode::verified)
+      problems_.warning(at_ + "/local_ca",
+                        in_quotes(listener.downstream) +
+                            " does not verify servers, and clients cannot see any more with whom they speak: say "
+                            "\"tls\": { \"mode\": \"verified\" } there where the server is known by name");
+  }
+
   void passing(const Listener& listener) {
     if (listener.intercept == Intercept::none)
       return error("/mode", "\"pass\" belongs to a listener with intercept: whoever connects to us knowingly gets our TLS");
     if (!listener.tls.certificates.empty()) error("/certificates", "are of no use with mode \"pass\": the server has its own");
+    local_ca(listener);
     if (listener.tls.required) error("/required", "cannot be kept with mode \"pass\": mail inside that TLS is not ours to see");
     const auto found = config_.downstreams.find(listener.downstream);
     if (found == config_.downstreams.end()) return;

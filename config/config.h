@@ -65,11 +65,18 @@ enum class TlsVersion { v1_2, v1_3 };
 struct CertificatePair {
   std::string certificate;  // file: the server's own first, then the intermediate ones
   std::string key;          // file; may be the same
+  std::vector<Netmask> destinations;  // original ones, whose clients get it if they ask for no name that we know
+};
+// Signs certificates for the servers that clients of intercepted connections mean.
+struct LocalCa {
+  std::optional<std::string> certificate, key;  // files, as above; both or none
+  bool on() const { return certificate && key; }
 };
 struct ListenerTls {
   ListenerTlsMode mode = ListenerTlsMode::none;
   bool required = false;                      // nothing but EHLO, STARTTLS, NOOP and QUIT before it
-  std::vector<CertificatePair> certificates;  // chosen by SNI; the first is the default
+  std::vector<CertificatePair> certificates;  // chosen by SNI, then by destination; the first is the default
+  LocalCa local_ca;                           // in place of that default
   ClientCertificates client_certificates = ClientCertificates::none;
   std::optional<std::string> client_ca;  // file or directory
   TlsVersion minimum = TlsVersion::v1_2;

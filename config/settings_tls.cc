@@ -4,16 +4,39 @@ namespace config {
 
 using namespace rows;
 
-Section listener_tls_settings() {
-  using T = ListenerTls;
+namespace {
+
+Section certificate_settings() {
   using P = CertificatePair;
-  Section certificates = sequence<&T::certificates>(
-      "certificates", false, "Certificates with their keys, chosen by the name that the client asks for (SNI).",
+  return sequence<&ListenerTls::certificates>(
+      "certificates", false,
+      "Certificates with their keys, chosen by the name that the client asks for (SNI), then by destinations.",
       {
           key<&P::certificate>("certificate", needed(as(absolute_path)),
                                "PEM file: the server's certificate first, then the intermediate ones."),
           key<&P::key>("key", needed(as(absolute_path)), "PEM file of its private key, without a passphrase."),
+          key<&P::destinations>("destinations", {},
+                                "Servers that clients of intercepted connections mean: for those that ask for no name, "
+                                "or for an unknown one."),
       });
+}
+
+Section local_ca_settings() {
+  return object<&ListenerTls::local_ca>(
+      "local_ca",
+      "Where connections are intercepted: an authority that signs certificates for the servers that clients mean, as far "
+      "as none of certificates is for these; clients have to trust it.",
+      {
+          key<&LocalCa::certificate>("certificate", as(absolute_path),
+                                     "PEM file: the authority's certificate first, then those above it."),
+          key<&LocalCa::key>("key", as(absolute_path), "PEM file of its private key, without a passphrase."),
+      });
+}
+
+}  // namespace
+
+Section listener_tls_settings() {
+  using T = ListenerTls;
   return object<&Listener::tls>(
       "tls", "TLS with the clients; the first certificate is for those that ask for no name, or for an unknown one.",
       {
@@ -33,7 +56,7 @@ Section listener_tls_settings() {
           key<&T::session_tickets>("session_tickets", {},
                                    "Let clients resume sessions; keys live in memory and change every two hours."),
       },
-      {std::move(certificates)});
+      {certificate_settings(), local_ca_settings()});
 }
 
 Section downstream_tls_settings() {

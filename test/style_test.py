@@ -37,7 +37,7 @@ OWNERS = {  # foreign header -> the files that may include it
     r"clamav\.h": ["scanner/engine.cc"],
     r"libnetfilter_queue/.*|libmnl/.*|linux/netfilter/.*": ["firewall/gate/queue.cc"],
     r"openssl/.*": ["proxy/io/digest.cc"] + [f"proxy/io/tls_{name}" for name in ("openssl.h", "openssl.cc", "base_context.cc", "client_context.cc",
-                                                        "server_context.cc", "stream.cc", "tickets.cc")],
+                                                        "local_ca.cc", "server_context.cc", "stream.cc", "tickets.cc")],
 }
 AT_MOST_TWO = (r"nlohmann/.*", r"CLI/.*", r"spdlog/.*")  # .cc files each: they cost compile time
 

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "proxy/io/tls_files.h"
+#include "proxy/io/tls_meant.h"
 
 struct ssl_st;
 
@@ -31,7 +32,9 @@ class TlsServerContext {
   TlsServerContext(const TlsServerContext&) = delete;
   TlsServerContext& operator=(const TlsServerContext&) = delete;
 
-  ssl_st* new_connection() const;  // the caller's; nullptr: no memory
+  // The caller's; nullptr: no memory. With makes_certificates() its application data must be openssl::ConnectionNotes.
+  ssl_st* new_connection(const TlsMeant& meant) const;
+  bool makes_certificates() const;
   const std::shared_ptr<TicketKeys>& tickets() const;
 
   struct Parts;  // tls_server_context.cc

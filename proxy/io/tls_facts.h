@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace io {
 
@@ -13,6 +14,7 @@ struct TlsCertificate {
   std::string fingerprint;      // SHA-256 of the certificate, 64 lower-case hexadecimal digits
   std::string
       key_fingerprint;    // SHA-256 of its public key (SubjectPublicKeyInfo); survives a renewal with the same key
+  std::vector<std::string> names;  // DNS names, or without any the common name; in lower case
   bool verified = false;  // as the context demands it: chain and, towards servers, name; or fingerprint
   std::string why_not;    // of `verified`: "certificate has expired"
 };

@@ -139,6 +139,10 @@ TlsFiles TlsFiles::read(const config::Config& config, std::vector<TlsProblem>& p
       reader.file(pair + "/certificate", tls.certificates[j].certificate);
       reader.file(pair + "/key", tls.certificates[j].key);
     }
+    if (tls.local_ca.on()) {
+      reader.file(pointer + "/local_ca/certificate", *tls.local_ca.certificate);
+      reader.file(pointer + "/local_ca/key", *tls.local_ca.key);
+    }
     if (tls.client_ca) reader.authorities(pointer + "/client_ca", *tls.client_ca);
   }
   for (const auto& [name, downstream] : config.downstreams) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "proxy/io/tls_facts.h"
+#include "proxy/io/tls_meant.h"
 
 namespace io::openssl {
 
@@ -46,12 +47,14 @@ std::string fingerprint_of(const X509* certificate);      // SHA-256, lower-case
 std::string key_fingerprint_of(const X509* certificate);  // of the SubjectPublicKeyInfo
 // The DNS names of a certificate (or, without any, its common name), in lower case; some begin with "*.".
 std::vector<std::string> names_of(const X509* certificate);
+std::string lower(std::string text);  // ASCII
 
 // What belongs to one connection and must be found from OpenSSL's callbacks (SSL_get_app_data).
 struct ConnectionNotes {
   const void* client_context = nullptr;  // a TlsClientContext
   std::string session_key;               // of the session to remember
   std::string rejected;                  // why the peer's certificate was not taken, for the sentence
+  TlsMeant meant{};                      // of a client of ours
 };
 
 }  // namespace io::openssl

@@ -9,6 +9,7 @@
 
 #include "proxy/io/tls_base_context.h"
 #include "proxy/io/tls_context.h"
+#include "proxy/io/tls_local_ca.h"
 #include "proxy/io/tls_tickets.h"
 
 namespace io {
@@ -16,14 +17,18 @@ namespace io {
 using openssl::Context;
 using openssl::Pair;
 
-// The first context begins every connection, so its callbacks count; the others differ in their certificates alone.
+// They differ in their certificates alone. The one by destination begins a connection, else the first, which has none of
+// its own where there is a local CA.
 struct TlsServerContext::Parts {
   std::vector<Context> contexts;
   std::vector<std::vector<std::string>> names;           // of each context
   std::unordered_map<std::string, std::size_t> by_name;  // "mx.example.org", "*.example.org" -> context
+  std::vector<std::pair<std::vector<config::Netmask>, std::size_t>> by_destination;
+  std::unique_ptr<openssl::LocalCa> local_ca;
   std::shared_ptr<TicketKeys> tickets;
 
   SSL_CTX* find(std::string name) const;
+  SSL_CTX* begin_with(const TlsMeant& meant) const;
 };
 
 namespace {
@@ -38,6 +43,35 @@ int choose_certificate(SSL* connection, int*, void* me) {
   if (found == nullptr) return SSL_TLSEXT_ERR_NOACK;
   if (found != SSL_get_SSL_CTX(connection)) SSL_set_SSL_CTX(connection, found);
   return SSL_TLSEXT_ERR_OK;
+}
+
+// For the name that the client asks for, else for the server that it means.
+openssl::MintedFor minted_for(const SSL* connection, const TlsMeant& meant) {
+  openssl::MintedFor whom;
+  const char* asked = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
+  if (asked != nullptr && openssl::is_server_name(asked)) {
+    whom.names.push_back(openssl::lower(asked));
+    return whom;
+  }
+  for (const std::string& name : meant.names)
+    if (openssl::is_server_name(name.starts_with("*.") ? name.substr(2) : name)) whom.names.push_back(name);
+  if (!meant.destination) return whom;
+  const config::Netmask address =
+      config::network_around(config::octets_of(reinterpret_cast<const sockaddr*>(&*meant.destination)), 128);
+  whom.address.assign(address.network.begin() + (is_ipv4(address) ? 12 : 0), address.network.end());
+  return whom;
+}
+
+// OpenSSL's contract: 1 = go on, 0 = the handshake fails.
+int make_certificate(SSL* connection, void* me) {
+  const auto* notes = static_cast<const openssl::ConnectionNotes*>(SSL_get_app_data(connection));
+  try {
+    const openssl::MintedFor whom = minted_for(connection, notes->meant);
+    const bool somebody = !whom.names.empty() || !whom.address.empty();
+    return somebody && static_cast<openssl::LocalCa*>(me)->show(connection, whom, std::time(nullptr)) ? 1 : 0;
+  } catch (const std::exception&) {
+    return 0;  // nothing passes through C
+  }
 }
 
 bool set_mac(EVP_MAC_CTX* mac, const TicketKeys::Key& key) {
@@ -99,19 +133,33 @@ class Maker {
         resumable_as_(resumption_scope(listener)) {}
 
   void run() {
+    if (settings_.local_ca.on()) add_local_ca();
     for (std::size_t i = 0; i < settings_.certificates.size(); ++i) {
       const std::string pointer = "/certificates/" + std::to_string(i);
-      const auto& [certificate, key] = settings_.certificates[i];
-      if (const auto pair = openssl::read_pair(files_, certificate, key, pointer, problems_)) add(*pair, pointer);
+      const auto& [certificate, key, destinations] = settings_.certificates[i];
+      const auto pair = openssl::read_pair(files_, certificate, key, pointer, problems_);
+      const auto added = pair ? add(*pair, pointer) : std::nullopt;
+      if (added && !destinations.empty()) parts_.by_destination.emplace_back(destinations, *added);
     }
-    if (parts_.contexts.empty()) return;
-    SSL_CTX* const first = parts_.contexts.front().get();
-    // SSL_CTX_set_tlsext_servername_callback and _arg, which are macros with old casts
-    SSL_CTX_callback_ctrl(first, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB, reinterpret_cast<void (*)()>(choose_certificate));
-    SSL_CTX_ctrl(first, SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, &parts_);
+    for (const Context& context : parts_.contexts) {
+      // SSL_CTX_set_tlsext_servername_callback and _arg, which are macros with old casts
+      SSL_CTX_callback_ctrl(context.get(), SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+                            reinterpret_cast<void (*)()>(choose_certificate));
+      SSL_CTX_ctrl(context.get(), SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, &parts_);
+    }
   }
 
  private:
+  void add_local_ca() {
+    parts_.local_ca = openssl::LocalCa::make(settings_.local_ca, files_, problems_);
+    if (!parts_.local_ca) return;
+    Context context = openssl::new_context(TLS_server_method(), settings_.minimum);
+    set_up(context.get());
+    SSL_CTX_set_cert_cb(context.get(), make_certificate, parts_.local_ca.get());
+    parts_.names.emplace_back();
+    parts_.contexts.push_back(std::move(context));
+  }
+
   // A ticket is for this listener and these demands on clients alone, whoever holds the keys (T:G2).
   std::array<unsigned char, 32> resumption_scope(std::string_view listener) const {
     std::string all = std::string(listener) + '\0' + std::to_string(static_cast<int>(settings_.client_certificates));
@@ -122,24 +170,27 @@ class Maker {
     return digest;
   }
 
-  void add(const Pair& pair, const std::string& pointer) {
+  // Gives the number of the context that shows it now; nothing where it cannot be used.
+  std::optional<std::size_t> add(const Pair& pair, const std::string& pointer) {
     const std::vector<std::string> names = openssl::names_of(pair.leaf.get());
     // The same names with a key of another kind (RSA and ECDSA): one context, and OpenSSL takes what the client can.
     const auto same = std::ranges::find(parts_.names, names);
     if (same != parts_.names.end() && !names.empty()) {
-      SSL_CTX* const context = parts_.contexts[static_cast<std::size_t>(same - parts_.names.begin())].get();
+      const auto number = static_cast<std::size_t>(same - parts_.names.begin());
+      SSL_CTX* const context = parts_.contexts[number].get();
       if (SSL_CTX_get0_privatekey(context) != nullptr &&
           EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(context)) != EVP_PKEY_get_base_id(pair.key.get())) {
         openssl::use_pair(context, pair, pointer, problems_);
-        return;
+        return number;
       }
     }
     Context context = openssl::new_context(TLS_server_method(), settings_.minimum);
-    if (!openssl::use_pair(context.get(), pair, pointer, problems_)) return;
+    if (!openssl::use_pair(context.get(), pair, pointer, problems_)) return std::nullopt;
     set_up(context.get());
     for (const std::string& name : names) parts_.by_name.emplace(name, parts_.contexts.size());
     parts_.names.push_back(names);
     parts_.contexts.push_back(std::move(context));
+    return parts_.contexts.size() - 1;
   }
 
   void set_up(SSL_CTX* context) {
@@ -188,13 +239,20 @@ class Maker {
 
 // Exact before wildcard; a wildcard stands for one label (RFC 6125 6.4.3).
 SSL_CTX* TlsServerContext::Parts::find(std::string name) const {
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  name = openssl::lower(std::move(name));
   if (name.ends_with('.')) name.pop_back();
   auto found = by_name.find(name);
   const std::size_t dot = name.find('.');
   if (found == by_name.end() && dot != std::string::npos && dot > 0) found = by_name.find("*" + name.substr(dot));
   return found == by_name.end() ? nullptr : contexts[found->second].get();
+}
+
+SSL_CTX* TlsServerContext::Parts::begin_with(const TlsMeant& meant) const {
+  const auto fits = [&meant](const auto& each) {
+    return config::contains(each.first, reinterpret_cast<const sockaddr*>(&*meant.destination));
+  };
+  const auto found = meant.destination ? std::ranges::find_if(by_destination, fits) : by_destination.end();
+  return contexts[found == by_destination.end() ? 0 : found->second].get();
 }
 
 std::shared_ptr<const TlsServerContext> TlsServerContext::make(const config::ListenerTls& settings,
@@ -212,7 +270,8 @@ std::shared_ptr<const TlsServerContext> TlsServerContext::make(const config::Lis
 
 TlsServerContext::TlsServerContext(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 TlsServerContext::~TlsServerContext() = default;
-ssl_st* TlsServerContext::new_connection() const { return SSL_new(parts_->contexts.front().get()); }
+ssl_st* TlsServerContext::new_connection(const TlsMeant& meant) const { return SSL_new(parts_->begin_with(meant)); }
+bool TlsServerContext::makes_certificates() const { return parts_->local_ca != nullptr; }
 const std::shared_ptr<TicketKeys>& TlsServerContext::tickets() const { return parts_->tickets; }
 
 }  // namespace io

@@ -143,9 +143,13 @@ TlsStream::TlsStream(std::unique_ptr<Stream>&& lower, ssl_st* connection, std::s
   lower_->writable.also_raise(&writable);
 }
 
-TlsStream::TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsServerContext> context)
-    : TlsStream(std::move(lower), context->new_connection(), context) {
+TlsStream::TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsServerContext> context, TlsMeant meant)
+    : TlsStream(std::move(lower), context->new_connection(meant), context) {
   SSL_set_accept_state(connection_);
+  if (!context->makes_certificates()) return;
+  notes_ = std::make_unique<Notes>();
+  notes_->meant = std::move(meant);
+  SSL_set_app_data(connection_, notes_.get());
 }
 
 TlsStream::TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsClientContext> context,
@@ -255,6 +259,7 @@ TlsFacts TlsStream::facts() const {
   peer.issuer = openssl::issuer_of(certificate);
   peer.fingerprint = openssl::fingerprint_of(certificate);
   peer.key_fingerprint = openssl::key_fingerprint_of(certificate);
+  peer.names = openssl::names_of(certificate);
   const long verdict = SSL_get_verify_result(connection_);
   peer.verified = verdict == X509_V_OK;
   if (!peer.verified) peer.why_not = X509_verify_cert_error_string(verdict);

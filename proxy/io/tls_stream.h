@@ -24,7 +24,7 @@ class TlsStream final : public Stream {
   using Handshake = std::expected<TlsFacts, TlsFailure>;
 
   // As server. Throws std::bad_alloc, and `lower` is closed.
-  TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsServerContext> context);
+  TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsServerContext> context, TlsMeant meant = {});
   // As client of `host`: the host part of the server's name or address as the config has it. Sessions are resumed with
   // the same host and peer() alone.
   TlsStream(std::unique_ptr<Stream> lower, std::shared_ptr<const TlsClientContext> context, std::string_view host);
@@ -63,7 +63,7 @@ class TlsStream final : public Stream {
 
   std::unique_ptr<Stream> lower_;
   std::shared_ptr<const void> context_;  // keeps what OpenSSL's callbacks use
-  std::unique_ptr<Notes> notes_;         // client only
+  std::unique_ptr<Notes> notes_;         // of a client, and of a server that makes certificates
   ssl_st* connection_;
   std::string why_;
   std::size_t taken_ = 0;                 // octets from the lower stream in this call, or in the whole handshake

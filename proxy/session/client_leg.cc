@@ -87,8 +87,8 @@ io::Task<bool> ClientLeg::flush(io::TimePoint until) {
 }
 
 io::Task<std::expected<io::TlsFacts, io::TlsFailure>> ClientLeg::start_tls(
-    std::shared_ptr<const io::TlsServerContext> context, io::TimePoint until) {
-  auto stream = std::make_unique<io::TlsStream>(std::move(stream_), std::move(context));
+    std::shared_ptr<const io::TlsServerContext> context, io::TlsMeant meant, io::TimePoint until) {
+  auto stream = std::make_unique<io::TlsStream>(std::move(stream_), std::move(context), std::move(meant));
   io::TlsStream& tls = *stream;
   stream_ = std::move(stream);
   torn_ = true;  // no plain text into a handshake

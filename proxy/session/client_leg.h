@@ -50,7 +50,7 @@ class ClientLeg {
 
   // The handshake as server; nothing may be unread or queued. After a failure the leg is gone.
   io::Task<std::expected<io::TlsFacts, io::TlsFailure>> start_tls(std::shared_ptr<const io::TlsServerContext> context,
-                                                                  io::TimePoint until);
+                                                                  io::TlsMeant meant, io::TimePoint until);
 
   io::Signal& readable() { return stream_->readable; }
   io::Stream& stream() { return *stream_; }

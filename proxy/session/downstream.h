@@ -96,6 +96,7 @@ class Downstream {
   // In order (QUIT) when `polite`, else by RST.
   virtual io::Task<> close(bool polite) = 0;
   virtual std::string address() const = 0;  // relay= of the log
+  virtual std::vector<std::string> server_names() const { return {}; }  // of its certificate, if that is verified
   virtual std::string trouble() const { return {}; }  // why there is no connection, for the log
 };
 

@@ -50,6 +50,9 @@ class SmtpDownstream final : public Downstream {
   io::Task<> close(bool polite) override;
   std::string address() const override { return address_; }
   std::string trouble() const override { return lost_why_; }
+  std::vector<std::string> server_names() const override {
+    return tls_ && tls_->peer && tls_->peer->verified ? tls_->peer->names : std::vector<std::string>();
+  }
 
  private:
   static constexpr io::Duration farewell_patience = std::chrono::seconds(2);

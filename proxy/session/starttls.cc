@@ -41,7 +41,12 @@ Task<bool> SmtpSession::secure() {
     note(admin::Level::error, "tls_failed", "this listener has no certificate now");
     co_return false;
   }
-  auto shaken = co_await client_->start_tls(context, scope_.now() + listener_.handshake_timeout);
+  io::TlsMeant meant;
+  if (facts_.intercepted) {
+    meant.destination = facts_.intercepted->destination.address;
+    meant.names = downstream_->server_names();
+  }
+  auto shaken = co_await client_->start_tls(context, std::move(meant), scope_.now() + listener_.handshake_timeout);
   if (!shaken) note(admin::Level::info, "tls_failed", shaken.error().text);
   else facts_.tls = std::move(*shaken);
   co_return facts_.tls.has_value();

@@ -14,15 +14,16 @@ class Authority:
     def __init__(self, directory, name="Test CA"):
         self.directory, self.certificate = directory, os.path.join(directory, "ca.pem")
         os.makedirs(directory, exist_ok=True)
-        self._key = os.path.join(directory, "ca.key")
+        self.key = os.path.join(directory, "ca.key")
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                 f"/CN={name}", "-keyout", self._key, "-out", self.certificate)
+                 f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign", "-keyout", self.key, "-out", self.certificate)
+        os.chmod(self.key, 0o600)
 
     def issue(self, name, label=None, days=2):
         base = os.path.join(self.directory, label or name)
         _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                  "-addext", f"subjectAltName=DNS:{name}", "-keyout", base + ".key", "-out", base + ".csr")
-        _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
+        _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
                  "-days", str(days), "-copy_extensions", "copy", "-out", base + ".pem")
         os.chmod(base + ".key", 0o600)  # root's alone: gatepost's supervisor reads it, its proxy may not
         return base + ".pem", base + ".key"

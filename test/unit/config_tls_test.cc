@@ -169,3 +169,32 @@ TEST_CASE("tls mode pass: where connections are intercepted, and nowhere else") 
                          R"(,"tls":{"mode":"required"})");
   CHECK(bad.size() == 3);
 }
+
+TEST_CASE("tls local_ca and destinations: where connections are intercepted") {
+  const auto with = [](const std::string& listener, const std::string& downstream) {
+    return without_columns(outcome({{"f", text_with(listener, downstream)}}));
+  };
+  const std::string intercepted = R"(,"intercept":"redirect","scopes":["output"],"direction":"outgoing","ports":[26],)";
+  const std::string ca = R"("local_ca":{"certificate":"/ca.pem","key":"/ca.key"})";
+  const auto accepts = [](const std::string& listener, const std::string& downstream) {
+    return outcome({{"f", text_with(listener, downstream)}}) == Lines{"ok"};
+  };
+  CHECK(accepts(intercepted + R"("tls":{"mode":"starttls",)" + ca + "}", R"(,"tls":{"mode":"verified"})"));
+  const Lines warned = outcome({{"f", text_with(intercepted + R"("tls":{"mode":"starttls",)" + ca + "}", "")}});
+  REQUIRE(warned.size() == 2);
+  CHECK(warned[1].find("/listeners/0/tls/local_ca: \"mta\" does not verify servers") != std::string::npos);
+  CHECK(accepts(intercepted + R"("tls":{"mode":"starttls","certificates":[{"certificate":"/a","key":"/b","destinations":["192.0.2.0/24"]}]})",
+                ""));
+  CHECK(with(R"(,"tls":{"mode":"starttls",)" + ca + "}", "") ==
+        Lines{"f:1: /listeners/0/tls/local_ca: belongs to a listener with intercept: who connects to us knowingly gets "
+              "our own certificate"});
+  CHECK(with(intercepted + R"("tls":{"mode":"starttls","local_ca":{"key":"/ca.key"},)" + pair + "}", "") ==
+        Lines{"f:1: /listeners/0/tls/local_ca/certificate: missing: certificate and key go together"});
+  CHECK(with(intercepted + R"("tls":{)" + ca + "}", "") ==
+        Lines{"f:1: /listeners/0/tls/local_ca: is of no use without mode \"starttls\" or \"implicit\": only there we "
+              "are one end of TLS"});
+  CHECK(with(intercepted + R"("tls":{"mode":"pass",)" + ca + "}", "").front().find("/local_ca: is of no use") != std::string::npos);
+  CHECK(with(R"(,"tls":{"mode":"starttls","certificates":[{"certificate":"/a","key":"/b","destinations":["192.0.2.0/24"]}]})",
+             "") == Lines{"f:1: /listeners/0/tls/certificates/0/destinations: belong to a listener with intercept: other "
+                          "clients mean no server but us"});
+}

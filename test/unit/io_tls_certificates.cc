@@ -64,14 +64,31 @@ std::string alternative_names(const Wish& wish) {
 
 }  // namespace
 
-Authority::Authority(const std::string& name) : key_(ec_key(), EVP_PKEY_free) {
-  certificate_ = blank(key_.get(), name, -10, 100);
+Authority::Authority(const std::string& name, Kind kind, long to_days)
+    : key_(kind == Kind::rsa       ? EVP_RSA_gen(2048)
+           : kind == Kind::ed25519 ? EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")
+                                   : ec_key(),
+           EVP_PKEY_free) {
+  certificate_ = blank(key_.get(), name, -10, to_days);
   X509_set_issuer_name(certificate_.get(), X509_get_subject_name(certificate_.get()));
   extend(certificate_.get(), certificate_.get(), NID_basic_constraints, "critical,CA:TRUE");
-  REQUIRE(X509_sign(certificate_.get(), key_.get(), EVP_sha256()) > 0);
+  extend(certificate_.get(), certificate_.get(), NID_subject_key_identifier, "hash");
+  REQUIRE(X509_sign(certificate_.get(), key_.get(), kind == Kind::ed25519 ? nullptr : EVP_sha256()) > 0);
 }
 
 std::string Authority::pem() const { return to_pem(certificate_.get()); }
+Pem Authority::own() const { return {pem(), to_pem(key_.get(), "")}; }
+
+Authority Authority::subordinate(const std::string& name) const {
+  Authority made;
+  made.key_.reset(ec_key(), EVP_PKEY_free);
+  made.certificate_ = blank(made.key_.get(), name, -10, 100);
+  X509_set_issuer_name(made.certificate_.get(), X509_get_subject_name(certificate_.get()));
+  extend(made.certificate_.get(), certificate_.get(), NID_basic_constraints, "critical,CA:TRUE");
+  extend(made.certificate_.get(), certificate_.get(), NID_key_usage, "critical,keyCertSign");
+  REQUIRE(X509_sign(made.certificate_.get(), key_.get(), EVP_sha256()) > 0);
+  return made;
+}
 
 Pem Authority::issue(const Wish& wish) const {
   const std::shared_ptr<EVP_PKEY> key(wish.rsa ? EVP_RSA_gen(static_cast<unsigned>(wish.bits)) : ec_key(),

@@ -25,8 +25,11 @@ struct Wish {
 
 class Authority {
  public:
-  explicit Authority(const std::string& name);
+  enum class Kind { ec, rsa, ed25519 };  // of its key
+  explicit Authority(const std::string& name, Kind kind = Kind::ec, long to_days = 100);
   std::string pem() const;
+  Pem own() const;                                         // with its key
+  Authority subordinate(const std::string& name) const;  // an authority that this one has signed
   Pem issue(const Wish& wish) const;
   Pem issue(const std::string& name) const {
     Wish wish;
@@ -35,6 +38,7 @@ class Authority {
   }
 
  private:
+  Authority() = default;
   std::shared_ptr<EVP_PKEY> key_;
   std::shared_ptr<X509> certificate_;
 };

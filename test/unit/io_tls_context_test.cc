@@ -185,7 +185,7 @@ TEST_CASE("tls contexts: other bad settings") {
                                              "/groups: OpenSSL does not know one of these groups",
                                              "/client_ca: /ca holds no certificate in PEM"});
   Listener missing;
-  missing.settings.certificates = {{"/gone.pem", "/gone.key"}};
+  missing.settings.certificates = {{"/gone.pem", "/gone.key", {}}};
   CHECK_FALSE(missing.make());
   Downstream downstream = Downstream::verified("");
   downstream.show({authority().issue("a").certificate, authority().issue("b").key});
@@ -235,7 +235,7 @@ config::Config config_with(const std::string& certificate, const std::string& ke
   config::Listener& listener = made.listeners.emplace_back();
   listener.name = "in";
   listener.tls.mode = config::ListenerTlsMode::starttls;
-  listener.tls.certificates.push_back({certificate, key});
+  listener.tls.certificates.push_back({certificate, key, {}});
   made.downstreams["mta"].tls.mode = config::DownstreamTlsMode::opportunistic;
   made.downstreams["plain"];
   return made;

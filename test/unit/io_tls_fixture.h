@@ -38,13 +38,26 @@ struct Listener {
     const std::string at = "/" + std::to_string(settings.certificates.size());
     files.put(at + ".pem", pem.certificate);
     files.put(at + ".key", pem.key);
-    settings.certificates.push_back({at + ".pem", at + ".key"});
+    settings.certificates.push_back({at + ".pem", at + ".key", {}});
     return *this;
   }
   Listener& ask(config::ClientCertificates how, const std::string& authorities = authority().pem()) {
     settings.client_certificates = how;
     settings.client_ca = "/ca";
     files.put("/ca", authorities);
+    return *this;
+  }
+  // Certificates that somebody gets who means one of these servers.
+  Listener& add_for(const Pem& pem, std::vector<std::string> destinations) {
+    add(pem);
+    for (const std::string& each : destinations)
+      settings.certificates.back().destinations.push_back(config::parse_netmask(each).value());
+    return *this;
+  }
+  Listener& sign_by(const Pem& authority) {
+    settings.local_ca = {"/local.pem", "/local.key"};
+    files.put("/local.pem", authority.certificate);
+    files.put("/local.key", authority.key);
     return *this;
   }
   ServerContext make(std::string_view name = "in", std::shared_ptr<io::TicketKeys> tickets = nullptr) {
@@ -93,9 +106,11 @@ struct End {
 class Wire {
  public:
   // Without a context an end is the test itself: it uses `peer`.
-  Wire(ServerContext server_context, ClientContext client_context, std::string_view host = "mx.example.org")
+  Wire(ServerContext server_context, ClientContext client_context, std::string_view host = "mx.example.org",
+       io::TlsMeant meant = {})
       : scope(loop) {
-    if (server_context) server.stream = std::make_unique<io::TlsStream>(server.peer.connect("c:1"), server_context);
+    if (server_context)
+      server.stream = std::make_unique<io::TlsStream>(server.peer.connect("c:1"), server_context, std::move(meant));
     if (client_context)
       client.stream = std::make_unique<io::TlsStream>(client.peer.connect("s:25"), client_context, host);
   }
