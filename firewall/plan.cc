@@ -146,6 +146,7 @@ std::expected<Plan, std::vector<std::string>> plan(const config::Config& config,
   if (rules.diversions.empty()) return std::unexpected(std::vector<std::string>{"no listener has intercept"});
   Plan plan;
   plan.diversions = rules.diversions;
+  plan.fail_closed = config.firewall.gate.queue != 0 && config.firewall.gate.on_failure == config::OnFailure::closed;
   if (const auto backend = choose(config.firewall.backend, rules, facts, errors)) {
     plan.backend = *backend;
     Draft draft{rules, facts, plan, errors};
@@ -172,6 +173,7 @@ Node node_of(const Plan& plan) {
                                     .add("version", Node::of(std::uint64_t(number_of(each.version)))));
   return Node::object()
       .add("backend", Node::of(to_string(plan.backend)))
+      .add("fail_closed", Node::of(plan.fail_closed))
       .add("apply", node_of(plan.apply))
       .add("remove", node_of(plan.remove))
       .add("counters", std::move(counters));
@@ -183,6 +185,7 @@ std::optional<Plan> plan_from(const Node& node) {
   if (backend == words.end()) return std::nullopt;
   Plan plan;
   plan.backend = static_cast<Backend>(backend - words.begin());
+  plan.fail_closed = flag_at(node, "fail_closed");
   plan.apply = steps_from(items_at(node, "apply"));
   plan.remove = steps_from(items_at(node, "remove"));
   for (const Node& each : items_at(node, "counters")) {

@@ -38,6 +38,7 @@ struct Plan {
   std::vector<Step> remove;  // each is harmless where its part was never applied, or is gone already
   std::vector<std::string> warnings;
   std::vector<Diversion> diversions;  // with a counter each, by its label
+  bool fail_closed = false;           // without its gate, new connections wait: to remove it would let them by
   bool operator==(const Plan& other) const {
     return backend == other.backend && apply == other.apply && remove == other.remove;
   }

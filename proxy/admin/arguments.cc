@@ -164,6 +164,8 @@ void add_firewall(Options& options) {
   CLI::App* remove = firewall->add_subcommand("remove", "take the rules back, without a trace");
   remove->add_option("-c,--config", to.config, "for its firewall.state_directory, and for rules that are not remembered: those that it would make")
       ->type_name("FILE");
+  remove->add_flag("--unless-fail-closed", to.unless_fail_closed,
+                   "leave rules with a gate whose on_failure is \"closed\"; for a service manager, when gatepost has ended");
   remove->callback([&to] { to.action = Arguments::Firewall::remove; });
   for (CLI::App* each : firewall->get_subcommands({})) {
     each->add_flag("--json", to.json, "one JSON object");

@@ -22,6 +22,7 @@ struct Arguments {
   std::string facts;                      // firewall plan --facts; empty = those of this host
   bool show_facts = false;                // firewall plan
   bool show_remove = false;               // firewall plan
+  bool unless_fail_closed = false;        // firewall remove
   std::chrono::seconds confirm_within{};  // firewall apply; 0 = for good
   enum class Bans { list, add, remove } bans = Bans::list;
   std::string network;              // bans add and remove

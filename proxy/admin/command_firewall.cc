@@ -180,8 +180,17 @@ int confirm_command(const Arguments& arguments) {
               EX_UNAVAILABLE);
 }
 
+// Somebody else's word than the operator's, so that mail would go by us unscanned.
+bool stays(const Arguments& arguments, const std::string& directory) {
+  if (!arguments.unless_fail_closed) return false;
+  const auto state = firewall::load_state(directory);
+  return state && *state && (*state)->plan.fail_closed;
+}
+
 int remove_command(const Arguments& arguments) {
   const Remembered where = remembered(arguments);
+  if (stays(arguments, where.directory))
+    return told(false, arguments, "", "left in force: firewall.gate.on_failure is \"closed\"", EX_OK);
   Shown shown{arguments.json};
   auto done = firewall::remove(where.directory, shown.watch());
   if (done && !*done && where.broken) return EX_CONFIG;

@@ -137,24 +137,31 @@ int Supervisor::run() {
   return clean ? EX_OK : EX_TEMPFAIL;
 }
 
-// `firewall.manage`: from when somebody serves what is intercepted, to before nobody does. The tools of the packet filter
-// take their time, in which nobody else waits for us.
+// `firewall.manage`: from when somebody serves what is intercepted, to before nobody does. While the tools of the packet
+// filter run, the loop stands still: children go on, and are heard afterwards.
 void Supervisor::intercept() {
   if (!config_.firewall.manage) return;
   const auto plan = firewall::apply(config_, {.directory = config_.firewall.state_directory});
-  intercepting_ = plan.has_value();
   if (plan) {
+    intercepting_ = true;
     log_.say(0, Level::info, fmt::format("the rules of the packet filter are in force, by {}",
                                          firewall::to_string(plan->backend)));
     for (const std::string& warning : plan->warnings) log_.say(0, Level::warning, warning);
     return;
   }
-  for (const std::string& sentence : plan.error().sentences)
-    log_.say(0, Level::error, "nothing is intercepted: " + sentence);
+  const auto former = firewall::load_state(config_.firewall.state_directory);
+  intercepting_ = former && *former;  // of an earlier life: they are ours to withdraw
+  const char* what = intercepting_ ? "the rules of an earlier start stay in force: " : "nothing is intercepted: ";
+  for (const std::string& sentence : plan.error().sentences) log_.say(0, Level::error, what + sentence);
 }
 
 void Supervisor::let_go() {
   if (!std::exchange(intercepting_, false)) return;
+  const auto state = firewall::load_state(config_.firewall.state_directory);
+  if (state && *state && (*state)->plan.fail_closed)
+    return log_.say(0, Level::info,
+                    "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait "
+                    "for the next start, or for gatepost firewall remove");
   const auto removed = firewall::remove(config_.firewall.state_directory, [](const firewall::Step&) {});
   if (removed) return log_.say(0, Level::info, "the rules of the packet filter are withdrawn");
   for (const std::string& sentence : removed.error().sentences)
