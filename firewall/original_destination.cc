@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "config/endpoint.h"
+#include "firewall/pf_device.h"
 
 namespace firewall {
 namespace {
@@ -25,6 +26,15 @@ std::expected<sockaddr_storage, int> local_address(int socket) {
   socklen_t length = sizeof address;
   if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return std::unexpected(errno);
   return address;
+}
+
+std::expected<sockaddr_storage, int> taken_by_pf(int socket, int pf) {
+  const auto local = local_address(socket);
+  if (!local) return local;
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &length) != 0) return std::unexpected(errno);
+  return ask_pf(pf, peer, *local);
 }
 
 std::expected<sockaddr_storage, int> redirected(int socket) {
@@ -48,7 +58,7 @@ bool is_ours(const config::Listener& listener, const config::Endpoint& original,
 
 }  // namespace
 
-std::expected<sockaddr_storage, int> original_destination(int socket, config::Intercept how) {
+std::expected<sockaddr_storage, int> original_destination(int socket, config::Intercept how, int pf) {
   switch (how) {
     case config::Intercept::redirect:
       return redirected(socket);
@@ -56,6 +66,7 @@ std::expected<sockaddr_storage, int> original_destination(int socket, config::In
     case config::Intercept::divert:
       return local_address(socket);
     case config::Intercept::pf_rdr:
+      return taken_by_pf(socket, pf);
     case config::Intercept::none:
       break;
   }

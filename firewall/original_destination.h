@@ -14,9 +14,10 @@
 namespace firewall {
 
 // redirect: what connection tracking knows (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST); tproxy and divert: the local
-// address of the socket itself. The error is an errno: ENOENT when nobody has redirected this connection, ENOPROTOOPT
-// when the kernel does not track connections, ENOTSUP for a way that this system does not have.
-std::expected<sockaddr_storage, int> original_destination(int socket, config::Intercept how);
+// address of the socket itself; pf_rdr: what `pf`, its device (pf_device.h), knows. The error is an errno: ENOENT when nobody
+// has redirected this connection, ENOPROTOOPT when the kernel does not track connections, ENOTSUP for a way that this
+// system does not have.
+std::expected<sockaddr_storage, int> original_destination(int socket, config::Intercept how, int pf = -1);
 
 enum class Stray {
   none,

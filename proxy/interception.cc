@@ -39,7 +39,7 @@ std::expected<std::shared_ptr<const session::Intercepted>, Refusal> Interception
                                                                                        io::TimePoint now) {
   const config::Listener& settings = config_->listeners[listener];
   if (own.holds(reinterpret_cast<const sockaddr*>(&peer))) return std::unexpected(Refusal::loop);
-  const auto original = firewall::original_destination(socket, settings.intercept);
+  const auto original = firewall::original_destination(socket, settings.intercept, pf_);
   if (!original) return std::unexpected(Refusal::not_intercepted);
   const auto is_ours = [&](const sockaddr* address) { return is_local(address, now); };
   const firewall::Stray stray = firewall::judge_destination(settings, config_->listeners, *original, is_ours);

@@ -16,7 +16,8 @@
 
 class Interception {
  public:
-  explicit Interception(std::shared_ptr<const config::Config> config) : config_(std::move(config)) {}
+  // `pf` is pf's device, where a listener needs it; it stays the caller's.
+  Interception(std::shared_ptr<const config::Config> config, int pf) : config_(std::move(config)), pf_(pf) {}
 
   bool wanted() const;  // some listener intercepts
   // Of a listener that does.
@@ -28,6 +29,7 @@ class Interception {
 
  private:
   std::shared_ptr<const config::Config> config_;
+  int pf_;
   std::mutex mutex_;
   firewall::LocalAddresses local_;
 };

@@ -47,7 +47,7 @@ ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
             std::string(scanner::synthetic_prefix)),
       hosts(read_hosts(start.config->dns, log)),
       admission(start.config),
-      interception(start.config) {}
+      interception(start.config, start.pf.get()) {}
 
 bool ProxyShared::use_tls_files(int files) {
   const auto unsealed = io::TlsFiles::unseal(files);

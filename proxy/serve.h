@@ -15,6 +15,7 @@ struct ProxyStart {
   std::vector<std::vector<scanner::OwnedFd>> listeners;  // [loop][listener in config order], bound and listening, non-blocking
   scanner::OwnedFd control;                              // supervisor/control.h
   supervisor::Window* window = nullptr;
+  scanner::OwnedFd pf;  // its device, where a listener needs it (firewall/pf_device.h)
   int log_file = -1;
   scanner::OwnedFd tls_files;  // io/tls_files.h; none where the config names no TLS
 };

@@ -83,6 +83,7 @@ void Family::start_proxy() {
     for (const OwnedFd& socket : loop) keep.push_back(socket.get());
   if (log_file_ >= 0) keep.push_back(log_file_);
   if (tls_files_) keep.push_back(tls_files_.get());
+  if (listening_.pf) keep.push_back(listening_.pf.get());
   const pid_t parent = ::getpid();
   const auto body = [this, parent](OwnedFd control) {
     if (!enter(config_->proxy_account, parent, "proxy")) return EX_CONFIG;
@@ -90,6 +91,7 @@ void Family::start_proxy() {
     start.config = config_;
     start.listeners = std::move(listening_.sockets);  // the child's own copies of the descriptors
     start.control = std::move(control);
+    start.pf = std::move(listening_.pf);
     start.window = &window_;
     start.log_file = log_file_;
     start.tls_files = std::move(tls_files_);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "config/endpoint.h"
+#include "firewall/pf_device.h"
 #include "firewall/transparent_socket.h"
 
 namespace supervisor {
@@ -101,6 +102,17 @@ std::expected<void, std::string> add_network(const config::Listener& listener, L
   return {};
 }
 
+std::expected<void, std::string> add_pf(const config::Listener& listener, Listening& out) {
+  if (out.pf) return {};
+  const auto device = firewall::open_pf();
+  if (!device)
+    return std::unexpected(fmt::format(
+        "listener \"{}\": intercept \"pf-rdr\" needs {}: {}", listener.name, firewall::pf_path,
+        device.error() == ENOTSUP ? "this system has no pf" : std::strerror(device.error())));
+  out.pf.reset(*device);
+  return {};
+}
+
 }  // namespace
 
 std::string to_text(const sockaddr_storage& address) {
@@ -124,6 +136,7 @@ std::expected<Listening, std::string> listen_on(const std::vector<config::Listen
   out.sockets.resize(loops);
   for (const config::Listener& listener : listeners) {
     auto added = listener.address.is_unix() ? add_unix(listener, out) : add_network(listener, out);
+    if (added && listener.intercept == config::Intercept::pf_rdr) added = add_pf(listener, out);
     if (!added) return std::unexpected(std::move(added.error()));
   }
   return out;

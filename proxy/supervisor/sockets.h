@@ -18,6 +18,7 @@ struct Listening {
   std::vector<std::vector<scanner::OwnedFd>> sockets;  // [loop][listener], in the order of the config; non-blocking
   std::vector<std::string> addresses;                  // per listener, with the real port
   std::vector<SocketFile> files;                       // of UNIX sockets: there as long as we listen
+  scanner::OwnedFd pf;                                 // pf's device, where a listener asks it
 };
 
 // One SO_REUSEPORT socket per loop and listener; a UNIX socket is one for all loops, by descriptors of their own. With SO_REUSEPORT a second instance of the same user would get half of

@@ -9,6 +9,7 @@ import unittest
 
 from common import PATIENCE, Gatepost, Place, config_for, maildir_files, wait_until
 from peers import Downstream
+from ports import free_port
 from scanner_mails import EICAR, mail
 
 CLEAN = b"From: a@example.org\r\nSubject: test\r\n\r\nhello\r\n"
@@ -56,6 +57,11 @@ class Start(InPlace):
             status, said = second.wait()
         self.assertEqual(status, 78, said)
         self.assertIn(str(first.port), said)
+
+    def test_a_way_of_interception_that_this_system_lacks(self):
+        config = config_for(self.place, scan=False, listener={"address": f"0.0.0.0:{free_port()}", "intercept": "pf-rdr"})
+        said = self.refused(config)
+        self.assertIn('intercept "pf-rdr" needs /dev/pf: this system has no pf', said)
 
     def test_all_mistakes_of_a_config(self):
         config = config_for(self.place, scan=False)
