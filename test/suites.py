@@ -66,7 +66,7 @@ def compile_build(build):
     setup = ["meson", "setup", build.directory, *build.setup]
     if not run_quietly(setup if fresh else [*setup, "--reconfigure"], build.environment):
         return False
-    ninja = subprocess.Popen(["ninja", "-C", build.directory, f"-j{CORES}", *targets_of(build)], cwd=ROOT, stdin=subprocess.DEVNULL,
+    ninja = subprocess.Popen(["nice", "ninja", "-C", build.directory, f"-j{CORES}", *targets_of(build)], cwd=ROOT, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     output = []
     for line in ninja.stdout:
@@ -184,6 +184,24 @@ def summary(cases, began):
     return 1 if failed or not count["passed"] else 0
 
 
+def compile_timed(build):
+    began = time.monotonic()
+    return compile_build(build), time.monotonic() - began
+
+
+def run_build(build, outcome, only):
+    """Its cases, once it is compiled."""
+    good, seconds = outcome.result()
+    if not good:
+        return [Case(f"{build.directory}: does not build", 0, "failed", "")]
+    say(f"[{seconds:.0f} s] built {build.directory} ({build.what})")
+    began = time.monotonic()
+    suites = [suite for suite in [*python_suites(build), *compiled_suites(build)] if only in suite.name]
+    cases = run_suites(suites) if suites else []
+    say(f"[{time.monotonic() - began:.0f} s] ran {len(suites)} suites in {build.directory}")
+    return cases
+
+
 def main():
     parser = argparse.ArgumentParser(prog="test/run")
     parser.add_argument("--full", action="store_true")
@@ -192,17 +210,11 @@ def main():
     cases, began = [], time.monotonic()
     if options.full:
         os.environ["GATEPOST_FULL"] = "1"
-    for build in builds(options.full):
-        phase = time.monotonic()
-        if not compile_build(build):
-            cases.append(Case(f"{build.directory}: does not build", 0, "failed", ""))
-            continue
-        say(f"[{time.monotonic() - phase:.0f} s] built {build.directory} ({build.what})")
-        phase = time.monotonic()
-        suites = [suite for suite in [*python_suites(build), *compiled_suites(build)] if options.only in suite.name]
-        if suites:
-            cases += run_suites(suites)
-        say(f"[{time.monotonic() - phase:.0f} s] ran {len(suites)} suites in {build.directory}")
+    # The next one is compiled while the suites of the one before it run, which wait most of their time.
+    with concurrent.futures.ThreadPoolExecutor(1) as compiler:
+        compiled = [(build, compiler.submit(compile_timed, build)) for build in builds(options.full)]
+        for build, outcome in compiled:
+            cases += run_build(build, outcome, options.only)
     return summary(cases, began)
 
 

@@ -8,6 +8,7 @@
 
 #include "test/playbooks/dialogue.h"
 #include "test/playbooks/starvation.h"
+#include "test/playbooks/strikes.h"
 
 namespace {
 
@@ -35,7 +36,7 @@ void starve(const Script& script, bool everywhere) {
   playbook::run(script, play);  // fills the pool of frames
   playbook::run(script, play);
   const std::size_t allocations = Starvation::count;
-  const std::size_t stride = everywhere ? 1 : std::max<std::size_t>(1, allocations / most_strikes);
+  const std::size_t stride = everywhere ? 1 : std::max<std::size_t>(1, allocations / playbook::within_reach(most_strikes));
   for (play.blow_at = 1; play.blow_at <= allocations; play.blow_at += stride) {
     const playbook::Outcome outcome = playbook::run(script, play);
     CHECK(outcome.struck);
