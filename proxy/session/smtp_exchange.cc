@@ -17,9 +17,12 @@ Task<Reply> SmtpDownstream::inquire(std::string command) {
 
 Task<Reply> SmtpDownstream::pass_starttls() {
   Reply answered = co_await inquire("STARTTLS");
-  const bool ready = stream_ && answered.positive() && answered.code() == 220;
-  if (stream_ && answered.positive() && (!ready || !unread_.empty() || parser_.in_progress())) {
-    lose(ready ? "spoke between STARTTLS and the handshake" : "answered STARTTLS with " + to_text(answered));
+  // With octets behind it in the same read the connection is lost already, and the reply is no invitation.
+  const bool ready = stream_ && answered.code() == 220 && unread_.empty() && !parser_.in_progress();
+  if (answered.positive() && !ready) {
+    if (stream_)
+      lose(answered.code() == 220 ? "spoke between STARTTLS and the handshake"
+                                  : "answered STARTTLS with " + to_text(answered));
     co_return reply::make(454, "4.7.0", "TLS not available due to temporary reason");
   }
   in_exchange_ = ready;  // no word of ours into it any more

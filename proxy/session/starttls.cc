@@ -54,6 +54,8 @@ Task<bool> SmtpSession::secure() {
 
 Task<> SmtpSession::pass_tls() {
   Reply answered = co_await downstream_->pass_starttls();
+  const bool lost = answered.code() == 220 && downstream_->stream() == nullptr;
+  if (lost) answered = reply::make(454, "4.7.0", "TLS not available due to temporary reason");
   if (answered.code() != 220) co_return own(std::move(answered));
   if (transaction_) end_transaction(End::reset);
   client_->queue(answered);
