@@ -236,6 +236,14 @@ Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
   co_return delivery;
 }
 
+// RFC 5321 3.8: a server that shuts down says 421 unasked. Behind the reply to a message, and alone there, it takes
+// nothing back of that.
+bool SmtpDownstream::took_leave() const {
+  std::string_view input = unread_;
+  const auto surplus = protocol::ReplyParser().feed(input);
+  return surplus && *surplus && (*surplus)->code() == 421 && input.empty();
+}
+
 // RFC 2033 4.2: one reply per accepted recipient. Each that came counts, even if the connection breaks before the next.
 // Of a BDAT that is refused as such RFC 3030 has nothing for LMTP: some servers say so once.
 Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel, bool by_bdat) {
@@ -305,7 +313,9 @@ Task<Delivery> SmtpDownstream::hand_over_end(Parcel& parcel, bool by_bdat, io::T
   }
   Task<Delivery> waiting = is_lmtp() ? await_verdicts(parcel, by_bdat) : await_verdict(parcel);
   Delivery delivery = co_await std::move(waiting);
-  if (stream_ && !unread_.empty()) {
+  if (stream_ && took_leave()) {
+    lose("ended the session");
+  } else if (stream_ && !unread_.empty()) {
     lose("sent more replies than it was asked for");
     broken_ = true;
     // No 354 has shown that the replies are in step. Which of them is about the message nobody knows.

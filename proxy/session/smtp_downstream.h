@@ -137,6 +137,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<Sent> push_chunk_start(Parcel& parcel, io::TimePoint until);
   io::Task<Sent> push_chunk_end(Parcel& parcel, io::TimePoint until);
   bool reply_is_early();
+  bool took_leave() const;
   io::Task<Delivery> give_up(Sent why, io::TimePoint until);
   io::Task<Delivery> await_verdict(Parcel& parcel);
   io::Task<Delivery> await_verdicts(Parcel& parcel, bool by_bdat);
