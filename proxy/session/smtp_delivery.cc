@@ -36,8 +36,11 @@ Delivery not_confirmed() {
   return delivery;
 }
 
-// RFC 5321 4.2.2: about the command, not about what it was to do.
-bool is_about_the_command(const Reply& reply) { return reply.code() >= 500 && reply.code() <= 504; }
+// RFC 5321 4.2.2: of the command, which it does not know, does not have or does not take now. 501 and 504 are about
+// arguments, and a server may mean those of one recipient.
+bool is_about_the_command(const Reply& reply) {
+  return reply.code() == 500 || reply.code() == 502 || reply.code() == 503;
+}
 // How long a server that refuses BDAT itself has to say so for further recipients.
 constexpr io::Duration refusal_patience = std::chrono::seconds(5);
 
@@ -245,7 +248,8 @@ bool SmtpDownstream::took_leave() const {
 }
 
 // RFC 2033 4.2: one reply per accepted recipient. Each that came counts, even if the connection breaks before the next.
-// Of a BDAT that is refused as such RFC 3030 has nothing for LMTP: some servers say so once.
+// Of a BDAT that is refused as such RFC 3030 has nothing for LMTP: some servers say so once. Any other refusal is that of
+// its recipient, and for whom nothing comes nobody knows: a 5yz of ours would be a bounce for what may be there.
 Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel, bool by_bdat) {
   io::TimePoint until = std::min(parcel.answer_by, scope_.now() + services_.config->limits.relay_wait);
   Delivery delivery(lost_after_dot());
