@@ -61,8 +61,7 @@ Task<std::optional<Reply>> SmtpDownstream::make_ready() {
 }
 
 Task<std::optional<Reply>> SmtpDownstream::ask_data() {
-  unproven_ = false;
-  sent_.clear();
+  prove();
   ask("DATA");
   for_us_.clear();  // its reply is read below
   const bool sent = co_await send_asked();

@@ -17,6 +17,7 @@ namespace {
 constexpr unsigned most_keep_alives = 50;
 
 bool is_mail(const std::string& command) { return command.starts_with("MAIL "); }
+bool is_xforward(const std::string& command) { return command.starts_with("XFORWARD "); }
 
 }  // namespace
 
@@ -115,11 +116,17 @@ void SmtpDownstream::mail(const protocol::MailCommand& command) {
 // What this reply says about the connection's further use.
 void SmtpDownstream::note(const Reply& answered) {
   if (answered.transient() || answered.permanent()) ++life_.negative_replies;
-  if (!unproven_) return;
-  if (!sent_.empty()) sent_.erase(sent_.begin());
-  if (!mail_asked_) return;
+  if (!unproven_ || sent_.empty()) return;
+  std::string command = std::move(sent_.front());
+  sent_.erase(sent_.begin());
+  if (is_xforward(command)) forwarded_.push_back(std::move(command));
+  else if (is_mail(command)) prove();
+}
+
+void SmtpDownstream::prove() {
   unproven_ = false;
   sent_.clear();
+  forwarded_.clear();
 }
 
 std::optional<Reply> SmtpDownstream::parse_reply(std::string_view& input) {

@@ -65,6 +65,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<std::optional<protocol::Reply>> read_reply(io::TimePoint until);
   std::optional<protocol::Reply> parse_reply(std::string_view& input);
   void note(const protocol::Reply& answered);
+  void prove();
   io::Task<bool> swallow(io::TimePoint until);
   void heed(const protocol::Reply& reply);
   bool is_lmtp() const { return settings_.protocol == config::Protocol::lmtp; }
@@ -87,6 +88,7 @@ class SmtpDownstream final : public Downstream {
   void note_fall_back();
   io::Task<bool> release();               // to the pool
   io::Task<bool> replace_unproven();
+  io::Task<> forward_again();
   io::Task<bool> revive();
   io::Task<bool> replay();
   bool carries_binary() const;
@@ -153,6 +155,7 @@ class SmtpDownstream final : public Downstream {
   std::string unread_;  // bytes behind the last reply
   std::vector<std::string> asked_;  // commands that have not been sent yet, a group at most
   std::vector<std::string> sent_;  // while unproven_: sent, and not answered
+  std::vector<std::string> forwarded_;  // while unproven_: XFORWARD that was answered; whoever stands in must hear it
   std::size_t outstanding_ = 0;    // sent, and answer() has not given the reply yet
   std::vector<bool> for_us_;       // of each command without a reply: answer() keeps that reply to itself
   std::size_t unheeded_ = 0;       // replies that nobody waits for (NOOP, RSET); they come before the outstanding ones

@@ -35,8 +35,7 @@ Task<Reply> SmtpDownstream::authenticate(std::string line) {
   Reply answered = co_await answer();
   auth_asked_ = false;
   life_.tainted = true;
-  unproven_ = false;
-  sent_.clear();
+  prove();
   in_exchange_ = stream_ && answered.code() == 334;
   authenticated_ = answered.code() == 235;
   if (answered.positive() && !authenticated_) {

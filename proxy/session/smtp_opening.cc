@@ -18,6 +18,8 @@ namespace reply = protocol::reply;
 
 namespace {
 
+constexpr std::string_view line_end = "\r\n";
+
 Reply not_available() {
   return reply::make(421, "4.4.1", "Service not available, the mail server behind does not answer");
 }
@@ -283,10 +285,22 @@ Task<bool> SmtpDownstream::replace_unproven() {
   outstanding_ = 0;
   unproven_ = false;
   drop();
-  const bool alive = co_await revive();
+  bool alive = co_await revive();
+  if (alive) co_await forward_again();
+  forwarded_.clear();
+  alive = alive && stream_;
   if (alive) co_await send_asked();
   else outstanding_ += std::exchange(asked_, {}).size();
   co_return alive;
+}
+
+// The server may refuse it, as it may the one in front of each MAIL.
+Task<> SmtpDownstream::forward_again() {
+  for (std::string& command : std::exchange(forwarded_, {})) {
+    command.resize(command.size() - line_end.size());
+    const std::optional<Reply> answered = co_await exchange(std::move(command), reply_deadline());
+    if (!answered) co_return;
+  }
 }
 
 Task<bool> SmtpDownstream::release() {

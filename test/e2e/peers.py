@@ -82,7 +82,9 @@ class Downstream:
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
         self.nested = 0  # as if a transaction were open, until it has had more connections than these
+        self.at_mail = []  # replies to the next MAIL commands; b"": hangs up instead
         self.greetings = []  # EHLO lines, of all connections
+        self.forwarded = []  # XFORWARD lines, of all connections
         self._connections = set()
         self._counting = threading.Lock()
         self.on_data = on_data or (lambda message: None)
@@ -173,6 +175,12 @@ class Downstream:
                 self.arrived.set()
                 answer(self.on_data(message) or b"250 2.0.0 taken")
                 sender, recipients = b"", []
+            elif verb == b"MAIL" and self.at_mail:
+                reply = self.at_mail.pop(0)
+                if not reply:
+                    return
+                answer(reply)
+                sender = line.strip() if reply.startswith(b"2") else b""
             elif verb == b"MAIL" and (sender or self.opened <= self.nested):
                 answer(b"503 5.5.1 Nested MAIL command")
             else:
@@ -180,6 +188,8 @@ class Downstream:
                     sender, recipients = line.strip(), []
                 elif verb == b"RCPT":
                     recipients.append(line.strip())
+                elif verb == b"XFOR":
+                    self.forwarded.append(line.strip())
                 elif verb == b"RSET":
                     sender, recipients = b"", []
                 answer(b"250 2.0.0 Ok")

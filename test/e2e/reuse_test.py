@@ -129,6 +129,19 @@ class ReuseTest(unittest.TestCase):
             wire.say(b"QUIT")
         self.assertEqual(self.downstream.opened, 3)
 
+    def test_with_xforward_it_is_proven_by_the_reply_to_mail_and_not_before(self):
+        self.downstream.close()
+        for reply in (b"", b"421 4.3.2 Going down", b"503 5.5.1 Nested MAIL command"):
+            with self.subTest(reply), Downstream(keywords=(b"XFORWARD NAME ADDR PROTO HELO SOURCE",)) as self.downstream:
+                gatepost = self.serve({"identity": "xforward"})
+                self.assertEqual(self.session(gatepost), [250])
+                self.downstream.at_mail = [reply]
+                self.assertEqual(self.session(gatepost), [250])
+                self.settled(2, 1)
+                # The connection that stands in hears of the client before MAIL, too.
+                self.assertEqual(self.downstream.forwarded, self.downstream.forwarded[:1] * 3)
+                gatepost.__exit__(None)
+
     def test_an_idle_one_is_closed_in_time(self):
         gatepost = self.serve()
         self.session(gatepost)
