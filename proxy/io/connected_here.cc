@@ -51,7 +51,9 @@ Question ask_for(const sockaddr* local, const sockaddr* remote, std::uint32_t nu
 
 // The kernel answers within send(): nobody waits.
 bool is_connected_here(const sockaddr* local, const sockaddr* remote) {
-  thread_local const scanner::OwnedFd kernel(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  thread_local scanner::OwnedFd kernel;
+  // Descriptors may have been short the last time.
+  if (!kernel) kernel = scanner::OwnedFd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   thread_local std::uint32_t number = 0;
   const Question question = ask_for(local, remote, ++number);
   if (!kernel || ::send(kernel.get(), &question, sizeof question, 0) < 0) return false;

@@ -2,11 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "config/endpoint.h"
@@ -47,6 +49,34 @@ template <class Address>
 const sockaddr* any(const Address& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
+
+in_port_t port_of(const sockaddr_storage& address) {
+  return address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                                       : reinterpret_cast<const sockaddr_in&>(address).sin_port;
+}
+void set_port(sockaddr_storage& address, in_port_t port) {
+  if (address.ss_family == AF_INET6) reinterpret_cast<sockaddr_in6&>(address).sin6_port = port;
+  else reinterpret_cast<sockaddr_in&>(address).sin_port = port;
+}
+
+// given: a connection over loopback, which nobody has accepted yet.
+struct Connected {
+  explicit Connected(int family) {
+    socklen_t length = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in), size = length;
+    if (family == AF_INET6) reinterpret_cast<sockaddr_in6&>(where).sin6_addr = in6addr_loopback;
+    else reinterpret_cast<sockaddr_in&>(where) = loopback();
+    where.ss_family = static_cast<sa_family_t>(family);
+    listener = OwnedFd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(listener.get(), any(where), length) == 0);
+    REQUIRE(::listen(listener.get(), 1) == 0);
+    REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&where), &length) == 0);
+    client = OwnedFd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(client.get(), any(where), length) == 0);
+    REQUIRE(::getsockname(client.get(), reinterpret_cast<sockaddr*>(&from), &size) == 0);
+  }
+  sockaddr_storage where{}, from{};
+  OwnedFd listener, client;
+};
 
 }  // namespace
 
@@ -111,26 +141,57 @@ TEST_CASE("our own connections are known by their local end, as long as they liv
 TEST_CASE("the kernel tells which connections this host has") {
   for (const int family : {AF_INET, AF_INET6}) {
     CAPTURE(family);
-    sockaddr_storage where{}, from{};
-    socklen_t length = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in), size = length;
-    if (family == AF_INET6) reinterpret_cast<sockaddr_in6&>(where).sin6_addr = in6addr_loopback;
-    else reinterpret_cast<sockaddr_in&>(where) = loopback();
-    where.ss_family = static_cast<sa_family_t>(family);
-    const OwnedFd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::bind(listener.get(), any(where), length) == 0);
-    REQUIRE(::listen(listener.get(), 1) == 0);
-    REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&where), &length) == 0);
-    OwnedFd client(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(client.get(), any(where), length) == 0);
-    REQUIRE(::getsockname(client.get(), reinterpret_cast<sockaddr*>(&from), &size) == 0);
+    Connected pair(family);
+    const sockaddr_storage where = pair.where, from = pair.from;
     CHECK(io::is_connected_here(any(where), any(from)));  // nobody has accepted it yet
     CHECK(io::is_connected_here(any(from), any(where)));
-    OwnedFd server(::accept(listener.get(), nullptr, nullptr));
+    OwnedFd server(::accept(pair.listener.get(), nullptr, nullptr));
     CHECK(io::is_connected_here(any(where), any(from)));
-    client.reset();
+    pair.client.reset();
     server.reset();
     CHECK(!io::is_connected_here(any(where), any(from)));  // the listener remains
     CHECK(!io::is_connected_here(any(from), any(where)));  // its last packets may still be waited for
+  }
+}
+
+TEST_CASE("the kernel is asked again when there was no descriptor for it the first time") {
+  const Connected pair(AF_INET);
+  // A thread of its own: each has its own socket to the kernel.
+  bool starved = true, later = false;
+  std::thread([&] {
+    rlimit former{};
+    ::getrlimit(RLIMIT_NOFILE, &former);
+    const rlimit none{0, former.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    starved = !io::is_connected_here(any(pair.where), any(pair.from));
+    ::setrlimit(RLIMIT_NOFILE, &former);
+    later = io::is_connected_here(any(pair.where), any(pair.from));
+  }).join();
+  CHECK(starved);
+  CHECK(later);
+}
+
+TEST_CASE("whoever speaks for a client does not take the port from which it speaks with that server") {
+  for (const int family : {AF_INET, AF_INET6}) {
+    CAPTURE(family);
+    Connected pair(family);
+    const std::uint16_t taken = ntohs(port_of(pair.from));
+    // The kernel would give the port away: what is bound so shares it.
+    const int on = 1;
+    const auto bind = [&](const sockaddr_storage& server) {
+      const OwnedFd socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      REQUIRE(::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+      REQUIRE(io::bind_as(socket.get(), pair.from, any(server), io::PortRange(taken, taken)) == 0);
+      sockaddr_storage bound{};
+      socklen_t length = sizeof bound;
+      REQUIRE(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
+      return ntohs(port_of(bound));
+    };
+    REQUIRE(::setsockopt(pair.client.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+    CHECK(bind(pair.where) != taken);
+    sockaddr_storage elsewhere = pair.where;
+    set_port(elsewhere, htons(1));
+    CHECK(bind(elsewhere) == taken);
   }
 }
 
