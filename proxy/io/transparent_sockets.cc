@@ -15,14 +15,14 @@ constexpr Duration patience = std::chrono::seconds(1);  // then a request counts
 
 }  // namespace
 
-int bind_as(int socket, sockaddr_storage client, const sockaddr* server) {
+int bind_as(int socket, sockaddr_storage client, const sockaddr* server, PortRange ports) {
   constexpr int tries = 32;
   const bool six = client.ss_family == AF_INET6;
   const socklen_t length = six ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   in_port_t& port =
       six ? reinterpret_cast<sockaddr_in6&>(client).sin6_port : reinterpret_cast<sockaddr_in&>(client).sin_port;
   for (int left = tries; left >= 0; --left) {
-    const std::uint32_t chosen = first_spoofed_port + ::arc4random_uniform(last_spoofed_port - first_spoofed_port + 1);
+    const std::uint32_t chosen = ports.first + ::arc4random_uniform(ports.last - ports.first + 1U);
     port = left > 0 ? htons(static_cast<std::uint16_t>(chosen)) : in_port_t{0};
     if (left > 0 && is_connected_here(server, reinterpret_cast<const sockaddr*>(&client))) continue;
     if (::bind(socket, reinterpret_cast<const sockaddr*>(&client), length) == 0) return 0;

@@ -16,10 +16,13 @@ namespace io {
 // The ports from which we speak for a client, below those that Linux and Windows pick for connections of their own. On
 // a server's own host a client that comes to have the same port as we have for it waits until we are through.
 inline constexpr std::uint16_t first_spoofed_port = 5001, last_spoofed_port = 32767;
+struct PortRange {
+  std::uint16_t first = first_spoofed_port, last = last_spoofed_port;
+};
 // Binds to the client's address and to one of these ports, whichever port `client` has, but none from which the client
 // itself speaks with a `server` on this host, or with us in its stead; to any other when they are in use. 0, or an
 // errno.
-int bind_as(int socket, sockaddr_storage client, const sockaddr* server);
+int bind_as(int socket, sockaddr_storage client, const sockaddr* server, PortRange ports = PortRange());
 
 class TransparentSockets {
  public:
