@@ -7,7 +7,8 @@
 #include <thread>
 #include <unistd.h>
 
-#include "proxy/offences.h"
+#include "proxy/control_reader.h"
+#include "proxy/offence_reader.h"
 #include "proxy/proxy_loop.h"
 #include "proxy/supervisor/control.h"
 #include "proxy/supervisor/outbox.h"
@@ -23,41 +24,22 @@ struct Worker {
   std::thread thread;
 };
 
-// Hands each message to the loop that it is for; ends the process when the supervisor is gone.
-class ControlReader {
+// Hands each message of the supervisor to the loop that it is for.
+class Dispatcher {
  public:
-  ControlReader(int socket, std::vector<Worker>& workers, ProxyShared& shared)
-      : socket_(socket), workers_(workers), shared_(shared), log_(shared.log) {}
+  Dispatcher(std::vector<Worker>& workers, ProxyShared& shared) : workers_(workers), shared_(shared) {}
 
-  static constexpr int most_at_once = 64;
-
-  // False: nothing is there.
-  bool read_one() {
-    std::string packet;
-    scanner::OwnedFd fd;
-    const auto status = scanner::receive_packet(socket_, packet, fd);
-    if (status == scanner::PacketStatus::would_block) return false;
-    if (status == scanner::PacketStatus::malformed) {
-      // A descriptor that could not be taken: we have none left. No reason to end the sessions that run.
-      log_.say(0, admin::Level::error, "a message of the supervisor was lost: no descriptors are left");
-      return true;
-    }
-    // The supervisor is dead, and the kernel kills us with it: a 451 from now on would have no line in the log.
-    if (status != scanner::PacketStatus::ok) ::_exit(EX_TEMPFAIL);
-    if (const auto message = supervisor::decode(packet)) pass_on(*message, packet, std::move(fd));
-    return true;
-  }
-
- private:
   void pass_on(const Message& message, const std::string& packet, scanner::OwnedFd fd) {
-    if (message.kind == Message::Kind::log_file && fd) log_.reopen(fd.release());
+    if (message.kind == Message::Kind::log_file && fd) shared_.log.reopen(fd.release());
     else if (message.kind == Message::Kind::tls_files && fd) renew_tls(fd.get(), packet);
     else if (message.kind == Message::Kind::drain || message.kind == Message::Kind::cut) to_all(packet);
     else if (message.index < workers_.size()) send(workers_[message.index], packet, std::move(fd));
   }
+
+ private:
   void renew_tls(int files, const std::string& packet) {
     if (shared_.use_tls_files(files)) to_all(packet);
-    else log_.say(0, admin::Level::error, "TLS: the new certificates cannot be used; the former are kept");
+    else shared_.log.say(0, admin::Level::error, "TLS: the new certificates cannot be used; the former are kept");
   }
   void to_all(const std::string& packet) {
     for (Worker& worker : workers_) send(worker, packet, {});
@@ -65,11 +47,12 @@ class ControlReader {
   static void send(Worker& worker, const std::string& packet, scanner::OwnedFd fd) {
     worker.unsent.send(worker.inbox.get(), packet, std::move(fd));
   }
-  int socket_;
   std::vector<Worker>& workers_;
   ProxyShared& shared_;
-  admin::Log& log_;
 };
+
+// The supervisor is dead, and the kernel kills us with it: a 451 from now on would have no line in the log.
+[[noreturn]] void end_with_supervisor() { ::_exit(EX_TEMPFAIL); }
 
 // Octets that this process has in memory (proc(5)); 0 when nobody says.
 std::uint64_t own_memory() {
@@ -80,41 +63,6 @@ std::uint64_t own_memory() {
   std::fclose(file);
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
-
-// What loops say of clients that may have to be banned.
-class OffenceReader {
- public:
-  OffenceReader(int socket, ProxyShared& shared) : socket_(socket), shared_(shared), offences_(shared.config) {}
-
-  void read() {
-    std::string packet;
-    scanner::OwnedFd fd;
-    for (int i = 0; i < most_at_once && scanner::receive_packet(socket_, packet, fd) == scanner::PacketStatus::ok; ++i)
-      if (const auto message = supervisor::decode(packet)) take(*message);
-  }
-
- private:
-  static constexpr int most_at_once = 64;
-
-  void take(const Message& message) {
-    const auto request = ban_request_in(message, *shared_.config);
-    if (!request || !offences_.add(*request, io::Clock::now())) return;
-    if (!request->told) scanner::send_packet(shared_.control, encode(message));
-    else tell(*request);
-  }
-  // The packets of this client are those of whoever speaks for it.
-  void tell(const supervisor::BanRequest& request) {
-    admin::Record record = shared_.log.record(admin::Level::warning);
-    record.text("event", "not_banned").text("client", to_text(request.client));
-    record.text("listener", shared_.config->listeners[request.listener].name);
-    record.text("reason", config::to_string(request.what));
-    record.message("a peer in front speaks for it, whose packets the kernel sees");
-    shared_.log.write(0, admin::Level::warning, std::move(record));
-  }
-  int socket_;
-  ProxyShared& shared_;
-  Offences offences_;
-};
 
 // Tells the supervisor, for the gate, which listeners are full; a listener that was has room when nobody was refused for a
 // second.
@@ -143,9 +91,13 @@ class RoomTeller {
   io::TimePoint due_{};
 };
 
-// Behind the first two: loops that have left messages unread, until they have room.
-void watch_unsent(std::vector<pollfd>& watched, const std::vector<Worker>& workers) {
+// The first is the supervisor's, the second the loops'. Behind them: loops that have left messages unread, until they
+// have room.
+void watch(std::vector<pollfd>& watched, const ControlReader& control, const OffenceReader& offences,
+           const std::vector<Worker>& workers) {
   watched.resize(2);
+  const int events = control.events(io::Clock::now()) | (offences.waits() ? POLLOUT : 0);
+  watched[0].events = static_cast<short>(events);
   for (const Worker& worker : workers)
     if (!worker.unsent.empty()) watched.push_back({worker.inbox.get(), POLLOUT, 0});
 }
@@ -154,6 +106,31 @@ void watch_unsent(std::vector<pollfd>& watched, const std::vector<Worker>& worke
 void look_around(ProxyShared& shared) {
   if (shared.config->limits.memory != 0) shared.admission.note_memory(own_memory());
   for (const RefusedClients& refused : shared.refusals.due(io::Clock::now())) shared.log_refused(0, refused);
+}
+
+// What is between loops and supervisor, until the last loop has ended.
+void tend(std::vector<Worker>& workers, ProxyShared& shared, int from_loops, const std::atomic<std::size_t>& running) {
+  Dispatcher dispatcher(workers, shared);
+  const auto pass_on = [&dispatcher](const Message& message, const std::string& packet, scanner::OwnedFd fd) {
+    dispatcher.pass_on(message, packet, std::move(fd));
+  };
+  ControlReader control(shared.control, shared.log, pass_on, end_with_supervisor);
+  std::vector<pollfd> watched{{shared.control, POLLIN, 0}, {from_loops, POLLIN, 0}};
+  OffenceReader offences(from_loops, shared.control, shared.config, shared.log);
+  RoomTeller room(shared);
+  while (running > 0) {
+    watch(watched, control, offences, workers);
+    ::poll(watched.data(), watched.size(), 1000);
+    for (Worker& worker : workers) worker.unsent.flush(worker.inbox.get());
+    look_around(shared);
+    room.tell();
+    const io::TimePoint now = io::Clock::now();
+    const bool heard = (watched[0].revents & ~POLLOUT) != 0;
+    for (int i = 0; heard && i < ControlReader::most_at_once && control.read_one(now); ++i) {
+    }
+    offences.flush(now);
+    if (watched[1].revents != 0) offences.read(now);
+  }
 }
 
 }  // namespace
@@ -182,20 +159,7 @@ int run_proxy(ProxyStart start) {
   Message ready;
   ready.kind = Message::Kind::ready;
   scanner::send_packet(start.control.get(), encode(ready));
-  ControlReader control(start.control.get(), workers, shared);
-  std::vector<pollfd> watched{{start.control.get(), POLLIN, 0}, {from_loops.get(), POLLIN, 0}};
-  OffenceReader offences(from_loops.get(), shared);
-  RoomTeller room(shared);
-  while (running > 0) {
-    watch_unsent(watched, workers);
-    ::poll(watched.data(), watched.size(), 1000);
-    for (Worker& worker : workers) worker.unsent.flush(worker.inbox.get());
-    look_around(shared);
-    room.tell();
-    for (int i = 0; watched[0].revents != 0 && i < ControlReader::most_at_once && control.read_one(); ++i) {
-    }
-    if (watched[1].revents != 0) offences.read();
-  }
+  tend(workers, shared, from_loops.get(), running);
   for (Worker& worker : workers) worker.thread.join();
   return 0;
 }

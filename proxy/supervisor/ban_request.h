@@ -15,7 +15,7 @@ struct BanRequest {
   std::uint32_t listener = 0;  // its index in the configuration
   config::Offence what{};
   protocol::IpAddress client{};
-  bool told = false;  // a peer in front has said so: the packets are that peer's. Never between proxy and supervisor
+  bool told = false;  // a peer in front has said so: the packets are that peer's, and nobody is banned
   bool operator==(const BanRequest&) const = default;
 };
 

@@ -104,6 +104,27 @@ TEST_CASE("whom nothing may ban") {
   CHECK(whom_to_ban(plain, *config, {}).error() == "the addresses of this host are not known now");
 }
 
+TEST_CASE("a client of whom a peer told is not banned, and the log has it, once in ten seconds") {
+  int pipe_ends[2];
+  REQUIRE(::pipe(pipe_ends) == 0);
+  const auto config = some_config();
+  {
+    admin::Log log(config->log, "test", pipe_ends[1], 0);
+    supervisor::BanOrders orders(config, log);
+    supervisor::Clock::time_point now{std::chrono::hours(1)};
+    const BanRequest told{0, Offence::infected, *protocol::parse_ip("198.51.100.9"), true};
+    for (int i = 0; i < 20; ++i, now += 1s) orders.take(message_of(told), now);
+    CHECK(orders.waiting() == 0);
+  }
+  ::close(pipe_ends[1]);
+  std::string said(65536, '\0');
+  said.resize(static_cast<std::size_t>(std::max<ssize_t>(::read(pipe_ends[0], said.data(), said.size()), 0)));
+  ::close(pipe_ends[0]);
+  CHECK(said.find("event=not_banned, client=198.51.100.9, listener=in, reason=infected, its packets are those of a peer "
+                  "that speaks for it") != std::string::npos);
+  CHECK(std::count(said.begin(), said.end(), '\n') == 2);
+}
+
 TEST_CASE("orders of bans: neither twice, nor without bound") {
   int pipe_ends[2];
   REQUIRE(::pipe(pipe_ends) == 0);
