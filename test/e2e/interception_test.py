@@ -269,6 +269,29 @@ class InterceptionTest(Stage):
         self.turned_away(gatepost)
         self.assertEqual(server.messages, [])
 
+    def taken_on_loopback(self):
+        """A listener that clients of this host alone are led to, and behind it a server that relays for this host."""
+        server = self.server(4, self.world.gateway, LOOPBACK[4], 10026)
+        server.relays = True
+        self.serve_listeners([{"name": "taken", "address": f"{LOOPBACK[4]}:{PORT}", "downstream": "there", "intercept": "redirect",
+                               "direction": "outgoing", "scopes": ["output"]}], {"servers": [f"{LOOPBACK[4]}:10026"]})
+        return server
+
+    def test_a_client_of_this_host_needs_no_proof_whatever_its_address(self):
+        server = self.taken_on_loopback()
+        self.rules(f"-t nat -A OUTPUT -p tcp --dport 25 -j REDIRECT --to-ports {PORT}", version=4)
+        self.assertEqual(self.send(4, NEAR[4], where=self.world.gateway)[0], 250)  # the kernel takes NEAR for its source
+        self.assertEqual(server.messages, [MESSAGE])
+        wait_until(lambda: self.events(self.gatepost, outcome="answered"), "the summary line")
+        self.assertIn(NEAR[4], self.events(self.gatepost, outcome="answered")[0]["client"])
+
+    def test_a_client_that_somebody_brings_to_loopback_from_elsewhere_does(self):
+        server = self.taken_on_loopback()
+        self.world.gateway.sysctl("net/ipv4/conf/near/route_localnet", 1)
+        self.rules(f"-t nat -A PREROUTING -i near -p tcp --dport 25 -j DNAT --to-destination {LOOPBACK[4]}:{PORT}", version=4)
+        self.turned_away(self.gatepost)
+        self.assertEqual(server.messages, [])
+
     def test_our_own_connection_that_comes_back_is_a_loop_and_ends(self):
         self.server(4)
         gatepost = self.serve(4, {"direction": "outgoing", "protected": None, "scopes": ["forward", "output"]})
