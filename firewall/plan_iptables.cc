@@ -183,8 +183,9 @@ class IptablesPlan {
       rule(output_mangle, "GATEPOST_OUT",
            fmt::format("-m connmark --mark {} -j MARK --set-xmark {}", masked(mark_own), masked(mark_divert)));
     }
+    // Not in filter: INPUT and FORWARD lead to the same chain, and know no owner.
     for (const Hook& hook : hooks_)
-      if (hook.chain == "OUTPUT" && hook.table != "mangle" && has(Scope::output)) {
+      if (hook.chain == "OUTPUT" && (hook.table == "nat" || hook.table == "raw") && has(Scope::output)) {
         rule(hook, hook.ours, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
         rule(hook, hook.ours, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
       }

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from common import PROGRAM, wait_until
-from firewall_world import CLIENT, LOOPBACK, SERVER, StandIn, reach, snapshot
+from firewall_world import CLIENT, LOOPBACK, NEAR, SERVER, StandIn, reach, snapshot
 from gate_rules_test import PORT, GateStage
 from gate_test import QUEUE, VERSIONS
 
@@ -86,6 +86,20 @@ class BanRules(GateStage):
             made = self.gateway.connect(version, SERVER[version], 25, mark=0x02000000)
             with made:
                 self.assertTrue(made.recv(100).startswith(b"220 server"))
+
+    def test_all_scopes_at_once(self):
+        before = snapshot(self.gateway)
+        self.apply(scopes=["input", "forward", "output"], protected=[*NEAR.values(), *SERVER.values()], bans=ON)
+        self.forwarded()
+        ways = ({"to": NEAR}, {}, {"where": self.gateway})
+        for way in ways:
+            self.each_answers("gatepost", **way)
+        for network in (*CLIENT.values(), "192.0.2.1", "2001:db8:5::1"):
+            self.bans("add", network)
+        for way in ways:
+            self.each_answers("refused", **way)
+        self.rules.run("remove")
+        self.expect(before)
 
     def write_by_hand(self, verb):
         self.gateway.run(["nft", verb, "element", "inet", "gatepost_bans", "banned4", "{ " + CLIENT[4] + " }"])

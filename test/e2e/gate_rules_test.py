@@ -89,6 +89,20 @@ class GateRules(GateStage):
             self.each_answers("server")  # what is forwarded is not from here
         self.each_answers("server", where=self.gateway)
 
+    def test_all_scopes_at_once(self):
+        before = snapshot(self.gateway)
+        self.apply(scopes=["input", "forward", "output"], protected=[*NEAR.values(), *SERVER.values()])
+        self.forwarded()
+        self.stand_in((self.gateway, 25, "mta", {}))
+        with self.gate(connections=1):
+            self.each_answers("gatepost", "refused", to=NEAR)
+        with self.gate(connections=1):
+            self.each_answers("gatepost", "refused")
+        with self.gate(connections=1):
+            self.each_answers("gatepost", "refused", where=self.gateway)
+        self.rules.run("remove")
+        self.expect(before)
+
     def test_our_own_connections_never_see_the_gate(self):
         self.apply(scopes=["output"], direction="outgoing")  # and there is no gate
         self.forwarded()
