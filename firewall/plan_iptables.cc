@@ -46,6 +46,12 @@ std::vector<std::string> port_lists(const Ports& ports) {
 
 std::string masked(std::uint32_t mark) { return fmt::format("{:#010x}/{:#010x}", mark, mark_mask); }
 
+// Those where first packets are marked, and reset; those where marks are looked at and connections diverted.
+enum class Tables { all, that_decide, that_divert };
+bool is_among(Tables tables, const std::string& table) {
+  return tables == Tables::all || (tables == Tables::that_decide) == (table == "raw" || table == "filter");
+}
+
 // One family.
 class IptablesPlan {
  public:
@@ -77,17 +83,23 @@ class IptablesPlan {
     draft_.plan.apply.push_back({.why = fmt::format("IPv{}: the lists of networks", number_of(version_)),
                                  .command = {{"ipset", "-exist", "restore"}, text}});
   }
-  void chains() {
-    draft_.plan.apply.push_back({.why = fmt::format("IPv{}: chains that nothing leads to yet", number_of(version_)),
-                                 .command = {{program() + "-restore", "-w", "--noflush"}, restore_text()}});
+  void chains(Tables tables) {
+    const std::string text = restore_text(tables);
+    if (text.empty()) return;
+    const char* which = tables == Tables::that_decide   ? "chains that decide about first packets"
+                        : tables == Tables::that_divert ? "chains that divert what they took"
+                                                        : "chains that nothing leads to yet";
+    draft_.plan.apply.push_back({.why = fmt::format("IPv{}: {}", number_of(version_), which),
+                                 .command = {{program() + "-restore", "-w", "--noflush"}, text}});
   }
-  void jumps() {
+  void jumps(Tables tables) {
     for (const Hook& hook : hooks_)
-      draft_.plan.apply.push_back(
-          {.why = fmt::format("IPv{}: into them from {} in {}", number_of(version_), hook.chain, hook.table),
-           .command = jump(hook, "-I"),
-           .condition = Condition{jump(hook, "-C").argv},
-           .when = false});
+      if (is_among(tables, hook.table))
+        draft_.plan.apply.push_back(
+            {.why = fmt::format("IPv{}: into them from {} in {}", number_of(version_), hook.chain, hook.table),
+             .command = jump(hook, "-I"),
+             .condition = Condition{jump(hook, "-C").argv},
+             .when = false});
   }
 
   // In the order of remove.
@@ -148,7 +160,7 @@ class IptablesPlan {
   bool has(Scope scope) const {
     return std::ranges::any_of(mine_, [scope](const Diversion* each) { return each->scope == scope; });
   }
-  // Those that mark come last, for whatever they mark is diverted or reset.
+  // Those that mark come after those that reset what is marked.
   void find_hooks_of_first_packets() {
     for (const auto& [scope, chain] :
          {std::pair{Scope::input, "INPUT"}, std::pair{Scope::forward, "FORWARD"}, std::pair{Scope::output, "OUTPUT"}})
@@ -297,10 +309,11 @@ class IptablesPlan {
     }
   }
 
-  // A chain that is named is made, or emptied; what is in a table changes all at once.
-  std::string restore_text() const {
+  // A chain that is named is made, or emptied; what is in a table changes all at once, and one table after the other.
+  std::string restore_text(Tables tables) const {
     std::string text;
     for (const auto& [table, chains] : bodies_) {
+      if (!is_among(tables, table)) continue;
       text += fmt::format("*{}\n", table);
       for (const auto& [name, body] : chains) text += fmt::format(":{} - [0:0]\n", name);
       for (const auto& [name, body] : chains) text += body;
@@ -352,34 +365,17 @@ void plan_iptables(Draft& draft) {
   for (const Version version : {Version::v4, Version::v6})
     if (draft.rules.any(version)) families.emplace_back(draft, version);
   for (IptablesPlan& each : families) each.sets();
-  for (IptablesPlan& each : families) each.chains();
-  for (IptablesPlan& each : families) each.jumps();
+  // Whatever has no mark goes by us where there is a gate: it marks before anybody looks. Without one, and one may be in
+  // force until now, nobody looks any more before marks stop: "nat" and "mangle" come before "raw" in Tables::all.
+  const bool gate = draft.rules.queue != 0;
+  for (const Tables tables : gate ? std::vector{Tables::that_decide, Tables::that_divert} : std::vector{Tables::all}) {
+    for (IptablesPlan& each : families) each.chains(tables);
+    for (IptablesPlan& each : families) each.jumps(tables);
+  }
   std::vector<Step> later;
   std::swap(later, draft.plan.remove);
   for (IptablesPlan& each : families) each.remove();
   draft.plan.remove.insert(draft.plan.remove.end(), later.begin(), later.end());
-}
-
-std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& facts) {
-  std::set<std::string> needed{"multiport", "comment"};
-  for (const Diversion& each : rules.diversions) {
-    if (each.way == Intercept::redirect) needed.insert(each.by_interface() ? "REDIRECT" : "DNAT");
-    if (each.to_local != each.to_others) needed.insert("addrtype");
-    if (each.has_lists()) needed.insert("set");
-  }
-  if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
-  if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
-  if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark", "CT", "addrtype"});
-  if (rules.on_first_packets()) needed.insert({"mark", "REJECT"});
-  if (rules.queue != 0) needed.insert("NFQUEUE");
-  if (rules.queue != 0 && rules.any(Intercept::tproxy)) needed.insert("connmark");
-  if (rules.bans) needed.insert("set");
-  std::vector<std::string> missing;
-  for (const std::string& each : needed) {
-    if (rules.any(Version::v4) && !facts.iptables.contains(each)) missing.push_back(each);
-    if (rules.any(Version::v6) && !facts.ip6tables.contains(each)) missing.push_back(each + " of ip6tables");
-  }
-  return missing;
 }
 
 }  // namespace firewall

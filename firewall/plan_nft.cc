@@ -2,9 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <set>
-
 #include "firewall/marks.h"
 #include "firewall/plan.h"
 #include "firewall/plan_nft.h"
@@ -242,22 +239,6 @@ void plan_nft(Draft& draft) {
                            {.why = "The lists of banned clients, and the rules that look at them",
                             .command = {{"nft", "delete", "table", "inet", table}},
                             .condition = Condition{{"nft", "list", "table", "inet", table}}});
-}
-
-std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts) {
-  std::set<std::string> needed{"fib"};
-  for (const Diversion& each : rules.diversions) {
-    if (each.way == Intercept::redirect) needed.insert(each.by_interface() ? "redirect" : "dnat");
-    if (each.has_lists()) needed.insert("sets");
-  }
-  if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
-  if (rules.any(Scope::output)) needed.insert("output");
-  if (rules.spoof4 || rules.spoof6) needed.insert({"ct", "zone"});
-  if (rules.queue != 0) needed.insert({"ct", "queue"});
-  if (rules.bans) needed.insert("bans");
-  std::vector<std::string> missing;
-  std::ranges::set_difference(needed, facts.nft, std::back_inserter(missing));
-  return missing;
 }
 
 }  // namespace firewall

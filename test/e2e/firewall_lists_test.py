@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Skip lists and protected networks that change while rules are in force: after every single step of apply, whoever is
-intercepted before and after is intercepted, and whoever is skipped before and after is skipped."""
+"""Skip lists, protected networks, a gate and bans that change while rules are in force: after every single step of apply,
+whoever is intercepted before and after is intercepted, and whoever is skipped before and after is skipped."""
+import contextlib
 import unittest
 
 from common import only_when_full
 from firewall_case import BACKENDS, FAILED, Firewall
 from firewall_tools import Tools
 from firewall_world import ANY, CLIENT, LOOPBACK, NEAR, SERVER, StandIn, reach, snapshot
+from gate_test import QUEUE, GateProgram
 
 FAMILIES = (4, 6)
 SKIPPED = {4: "203.0.113.10", 6: "2001:db8:c::10"}
@@ -41,9 +43,9 @@ class Lists(Firewall):
                     with self.subTest(what, source=source[version], target=target[version]):
                         self.assertEqual(reach(self.world.client, version, target[version], 25, source=source[version])[0], name)
 
-    def changed(self, way, backend, after):
-        """In steps, as apply makes them; then for good."""
-        config = self.configured(backend, *after)
+    def changed(self, way, backend, after, **keys):
+        """In steps, as apply makes them, and for good: its last steps are those that take back what is left over."""
+        config = self.configured(backend, *after, **keys)
         for step in self.rules.told("plan", "-c", config)["plan"]["apply"]:
             condition = step.get("if") or step.get("unless")
             if condition:
@@ -78,6 +80,27 @@ class Lists(Firewall):
     @only_when_full
     def test_lists_change_without_a_gap_with_tproxy(self):
         self.change_lists("tproxy")
+
+    def change_gate_and_bans(self, way):
+        """nft does it all in one transaction."""
+        listeners, gate, bans = self.listeners(way), {"gate": {"queue": QUEUE}}, {"bans": {"on": True}}
+        before = snapshot(self.gateway)
+        with contextlib.closing(GateProgram(self.gateway, listeners=2, skip_sources=list(SKIPPED.values()))):
+            self.rules.run("apply", "-c", self.configured("iptables", *listeners))
+            self.expect_both(way, "at first")
+            for what, keys in (("a gate", gate), ("bans with it", {**gate, **bans}), ("the gate goes", bans), ("and comes", {**gate, **bans}),
+                               ("both go", {}), ("both come", {**gate, **bans}), ("the bans go", gate), ("the gate goes", {})):
+                with self.subTest(what):
+                    self.changed(way, "iptables", listeners, **keys)
+            self.rules.run("remove")
+        self.expect(before)
+
+    def test_a_gate_and_bans_come_and_go_without_a_gap(self):
+        self.change_gate_and_bans("redirect")
+
+    @only_when_full
+    def test_a_gate_and_bans_come_and_go_without_a_gap_with_tproxy(self):
+        self.change_gate_and_bans("tproxy")
 
     def test_a_change_that_fails_leaves_the_lists_that_were_in_force(self):
         tools = Tools(self.place)
