@@ -247,12 +247,18 @@ class IptablesPlan {
   void decide(const Diversion& each, const Hook& raw) {
     const std::string chain = chain_of(each);
     if (rules_.bans) {
+      std::string spared;  // no RETURN, which would also go round the gate
+      if (!each.skip_sources.empty()) spared += " " + listed("skip-src", each.skip_sources, "src", "! ");
+      if (!each.skip_destinations.empty()) spared += " " + listed("skip-dst", each.skip_destinations, "dst", "! ");
       const std::vector<std::string> never = networks_of(rules_.never_banned, version_);
       const std::string name = never_banned_set(version_);
-      if (!never.empty()) sets_[name] = never;
+      if (!never.empty()) {
+        sets_[name] = never;
+        spared += fmt::format(" -m set ! --match-set {} src", name);
+      }
       rule(raw, chain,
-           fmt::format("-m set --match-set {} src{} -j MARK --set-xmark {}", banned_set(version_),
-                       never.empty() ? "" : fmt::format(" -m set ! --match-set {} src", name), masked(mark_reset)));
+           fmt::format("-m set --match-set {} src{} -j MARK --set-xmark {}", banned_set(version_), spared,
+                       masked(mark_reset)));
       if (rules_.queue != 0) rule(raw, chain, fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
     }
     if (rules_.queue != 0)
@@ -267,10 +273,10 @@ class IptablesPlan {
   }
   // A match against a list of networks. The name says what is in it: rules that are in force keep their lists until
   // others take their place.
-  std::string listed(const char* what, const std::vector<std::string>& networks, const char* end) {
+  std::string listed(const char* what, const std::vector<std::string>& networks, const char* end, const char* no = "") {
     const std::string name = fmt::format("gatepost{}-{}-{:011x}", number_of(version_), what, digest_of(networks));
     sets_[name] = networks;
-    return fmt::format("-m set --match-set {} {}", name, end);
+    return fmt::format("-m set {}--match-set {} {}", no, name, end);
   }
 
   // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.

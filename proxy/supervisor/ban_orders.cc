@@ -54,6 +54,7 @@ std::vector<Spared> spared_by(const config::Config& config) {
                           {addresses_of(config.dns.forwarders), "it is a name server of ours"}};
   for (const config::Listener& each : config.listeners) {
     all.push_back({each.protected_networks, "it is one of the servers that listener " + each.name + " protects"});
+    all.push_back({each.skip_sources, "listener " + each.name + " skips it"});
     for (const auto* trusted : {&each.proxy_from, &each.xclient_from, &each.xforward_from, &each.received_from})
       all.push_back({*trusted, "listener " + each.name + " trusts it to speak for others"});
   }

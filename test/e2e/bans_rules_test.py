@@ -87,6 +87,28 @@ class BanRules(GateStage):
             with made:
                 self.assertTrue(made.recv(100).startswith(b"220 server"))
 
+    def test_what_the_skip_lists_hold_is_left_alone(self):
+        """By all listeners: the first one that matches has skipped it. Bans of larger networks hold for the others in them."""
+        second = {4: "203.0.113.10", 6: "2001:db8:c::10"}
+        self.world.client.address("eth0", second[4] + "/24", second[6] + "/64")
+        self.forwarded()
+        self.stand_in((self.gateway, 25, "mta", {}))
+        for keys, targets in (({"skip_sources": list(CLIENT.values())}, (NEAR, SERVER)), ({"skip_destinations": OURS}, (SERVER,))):
+            with self.subTest(keys):
+                listeners = [{"intercept": "redirect", "address": f"{host}:{port}", "scopes": ["input", "forward"], **more}
+                             for host in ("0.0.0.0", "[::]")
+                             for port, more in ((PORT, {"protected": [*NEAR.values(), *OURS], **keys}),
+                                                (PORT + 1, {"protected": ["0.0.0.0/0", "::/0"]}))]
+                self.rules.run("apply", "-c", self.configured(self.backend, *listeners, bans=ON))
+                for network in ("203.0.113.0/24", "2001:db8:c::/64"):
+                    self.bans("add", network)
+                for version in VERSIONS:
+                    for to in (NEAR, SERVER):
+                        for source in (CLIENT, second):
+                            skipped = to in targets and (source is CLIENT or "skip_destinations" in keys)
+                            expected = {True: {NEAR[version]: "mta", SERVER[version]: "server"}[to[version]], False: "refused"}[skipped]
+                            self.assertEqual(reach(self.world.client, version, to[version], 25, source=source[version])[0], expected)
+
     def test_all_scopes_at_once(self):
         before = snapshot(self.gateway)
         self.apply(scopes=["input", "forward", "output"], protected=[*NEAR.values(), *SERVER.values()], bans=ON)

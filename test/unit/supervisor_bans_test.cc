@@ -24,6 +24,7 @@ std::shared_ptr<config::Config> some_config() {
   config->listeners[0].name = "in";
   config->listeners[0].bans.infected = {1, 10min, 90s};
   config->listeners[0].protected_networks = {net("192.0.2.24/29")};
+  config->listeners[0].skip_sources = {net("198.51.100.64/28"), net("2001:db8:e::7")};
   config->listeners[0].xclient_from = {net("198.51.100.3")};
   config->listeners[0].received_from = {net("198.51.100.4")};
   config->listeners[1].name = "out";
@@ -82,6 +83,7 @@ TEST_CASE("who is banned: the client's network, IPv6 by its /64, our own clients
   // Where somebody who is spared lives in the same network, the client alone.
   CHECK(whom("2001:db8:a::8") == "2001:db8:a::8");
   CHECK(whom("2001:db8:b::8") == "2001:db8:b::8");
+  CHECK(whom("2001:db8:e::8") == "2001:db8:e::8");
 }
 
 TEST_CASE("whom nothing may ban") {
@@ -92,6 +94,8 @@ TEST_CASE("whom nothing may ban") {
                            "fe80::1", "fe80:0:0:1::1"})
     CHECK(whom(each) == "not: it is no address of one client");
   CHECK(whom("192.0.2.25") == "not: it is one of the servers that listener in protects");
+  for (const char* each : {"198.51.100.64", "2001:db8:e::7"})
+    for (const std::uint32_t listener : {0, 1}) CHECK(whom(each, listener) == "not: listener in skips it");
   CHECK(whom("192.0.2.99") == "not: it is a server of downstream mta");
   CHECK(whom("192.0.2.53") == "not: it is a name server of ours");
   for (const char* each : {"198.51.100.3", "198.51.100.4"})
