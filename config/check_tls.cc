@@ -26,6 +26,7 @@ class TlsChecker {
     const ListenerTls& tls = listener.tls;
     if (tls.mode == ListenerTlsMode::pass) return passing(listener);
     local_ca(listener);
+    passing_some(listener);
     if (tls.mode == ListenerTlsMode::none) {
       if (tls.required) error("/required", "cannot be kept with mode \"none\": nobody could send mail");
       if (!tls.certificates.empty())
@@ -61,7 +62,24 @@ class TlsChecker {
                             "\"tls\": { \"mode\": \"verified\" } there where the server is known by name");
   }
 
+  // Of a listener that does not pass on the others'.
+  void passing_some(const Listener& listener) {
+    const ListenerTls& tls = listener.tls;
+    if (tls.pass_sources.empty() && tls.pass_destinations.empty()) return;
+    const char* key = tls.pass_sources.empty() ? "/pass_destinations" : "/pass_sources";
+    if (listener.intercept == Intercept::none)
+      return error(key, "belongs to a listener with intercept: whoever connects to us knowingly gets our TLS");
+    if (tls.mode == ListenerTlsMode::implicit)
+      return error(key, "is for STARTTLS; with \"implicit\" use skip_sources or skip_destinations of the listener");
+    const auto found = config_.downstreams.find(listener.downstream);
+    if (found != config_.downstreams.end() && found->second.path)
+      return error(key, "needs a downstream with servers or original: a maildir speaks no TLS");
+    problems_.warning(at_ + key, "mail inside TLS of these is passed on unscanned");
+  }
+
   void passing(const Listener& listener) {
+    if (!listener.tls.pass_sources.empty() || !listener.tls.pass_destinations.empty())
+      error("/mode", "is \"pass\" for all, so that pass_sources and pass_destinations are of no use");
     if (listener.intercept == Intercept::none)
       return error("/mode", "\"pass\" belongs to a listener with intercept: whoever connects to us knowingly gets our TLS");
     if (!listener.tls.certificates.empty()) error("/certificates", "are of no use with mode \"pass\": the server has its own");

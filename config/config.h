@@ -77,6 +77,7 @@ struct ListenerTls {
   bool required = false;                      // nothing but EHLO, STARTTLS, NOOP and QUIT before it
   std::vector<CertificatePair> certificates;  // chosen by SNI, then by destination; the first is the default
   LocalCa local_ca;                           // in place of that default
+  std::vector<Netmask> pass_sources, pass_destinations;  // whose TLS is treated as with mode pass
   ClientCertificates client_certificates = ClientCertificates::none;
   std::optional<std::string> client_ca;  // file or directory
   TlsVersion minimum = TlsVersion::v1_2;

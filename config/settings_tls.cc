@@ -43,6 +43,9 @@ Section listener_tls_settings() {
           key<&T::mode>("mode", {}, "Not at all, after the command STARTTLS, or from the first octet (port 465); pass, where connections are "
                          "intercepted: STARTTLS goes to the server, and what follows is not scanned."),
           key<&T::required>("required", {}, "Take no mail outside TLS: 530 5.7.0."),
+          key<&T::pass_sources>("pass_sources", {},
+                                "Clients whose STARTTLS goes to the server as with pass, although the others' does not."),
+          key<&T::pass_destinations>("pass_destinations", {}, "Servers to which it does."),
           key<&T::client_certificates>(
               "client_certificates", {},
               "Ask clients for a certificate; require refuses those without one of client_ca."),

@@ -24,6 +24,13 @@ std::string ip_of(const sockaddr_storage& address) {
 
 }  // namespace
 
+bool passes_tls(const config::Listener& listener, const ClientFacts& client) {
+  if (listener.tls.mode == config::ListenerTlsMode::pass) return true;
+  if (!client.intercepted) return false;
+  return config::contains(listener.tls.pass_sources, reinterpret_cast<const sockaddr*>(&client.intercepted->client)) ||
+         config::contains(listener.tls.pass_destinations, client.intercepted->destination.get());
+}
+
 ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {
   ClientFacts facts;
   facts.listener = listener.name;

@@ -70,8 +70,9 @@ Task<Reply> SmtpDownstream::open() {
 Task<Reply> SmtpDownstream::connect_anew(bool plain_if_allowed) {
   const io::TimePoint until = std::min(bound_, scope_.now() + settings_.greeting_timeout);
   const bool may_fall_back = settings_.tls.mode == config::DownstreamTlsMode::opportunistic;
-  const bool plain = plain_if_allowed && may_fall_back;
-  const bool needed = settings_.tls.mode != config::DownstreamTlsMode::none && !may_fall_back;
+  const bool is_clients = passes_tls(listener_, client_);  // the TLS of this connection is between client and server
+  const bool plain = is_clients || (plain_if_allowed && may_fall_back);
+  const bool needed = settings_.tls.mode != config::DownstreamTlsMode::none && !may_fall_back && !is_clients;
   const auto context = services_.tls && !plain ? services_.tls->downstream(settings_.name) : nullptr;
   if (needed && !context) {
     lost_why_ = "TLS is required, and there is no certificate store to begin it with";

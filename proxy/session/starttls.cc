@@ -23,7 +23,7 @@ std::shared_ptr<const io::TlsServerContext> context_of(const Services& services,
 }  // namespace
 
 bool SmtpSession::offers_starttls() const {
-  if (listener_.tls.mode == config::ListenerTlsMode::pass) return downstream_->capabilities().starttls;
+  if (passes_tls(listener_, facts_)) return downstream_->capabilities().starttls;
   return listener_.tls.mode == config::ListenerTlsMode::starttls && !facts_.tls && context_of(services_, listener_);
 }
 
@@ -31,7 +31,11 @@ bool SmtpSession::offers_starttls() const {
 bool SmtpSession::needs_tls(protocol::Verb verb) const {
   using protocol::Verb;
   constexpr std::array harmless{Verb::ehlo, Verb::helo, Verb::lhlo, Verb::starttls, Verb::noop, Verb::quit, Verb::rset};
-  return listener_.tls.required && !facts_.tls && std::ranges::find(harmless, verb) == harmless.end();
+  // Who passes has no TLS of ours between us and the server either; where that is demanded nothing may go in plain text.
+  const config::DownstreamTlsMode behind = services_.config->downstream_of(listener_).tls.mode;
+  const bool demanded = behind == config::DownstreamTlsMode::required || behind == config::DownstreamTlsMode::verified;
+  const bool needed = listener_.tls.required || (demanded && passes_tls(listener_, facts_));
+  return needed && !facts_.tls && std::ranges::find(harmless, verb) == harmless.end();
 }
 
 // True when the leg is encrypted now; otherwise nobody is there to be answered.
@@ -101,7 +105,7 @@ Task<> SmtpSession::on_starttls(const protocol::Command& command) {
     note(admin::Level::warning, "spoke_before_tls");
     co_return end_with(reply::make(554, "5.5.1", "Protocol error: you must wait for the reply to STARTTLS"));
   }
-  if (listener_.tls.mode == config::ListenerTlsMode::pass) {
+  if (passes_tls(listener_, facts_)) {
     co_await pass_tls();
     co_return;
   }

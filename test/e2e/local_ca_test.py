@@ -9,7 +9,7 @@ import unittest
 
 import certificates
 from common import IS_ROOT, wait_until
-from firewall_world import ANY, SERVER, available
+from firewall_world import ANY, CLIENT, SERVER, available
 from interception_test import MESSAGE, PORT, Stage
 from peers import Downstream
 from scanner_mails import EICAR, mail
@@ -102,6 +102,25 @@ class LocalCa(Stage):
                 context.check_hostname = False
                 wire.socket = context.wrap_socket(wire.socket, server_hostname=asked)
                 self.assertEqual(wire.socket.getpeercert()["subjectAltName"], (("DNS", "ours.example"),))
+
+    def test_tls_of_some_is_passed_on_to_the_server(self):
+        for name, network in (("pass_sources", CLIENT[4]), ("pass_destinations", "198.51.100.0/24")):
+            with self.subTest(name):
+                network = SERVER[4] if name == "pass_destinations" else network
+                gatepost = self.serve(more={name: [network]})
+                before = len(self.server.messages)
+                with self.wire(4, SERVER[4]) as wire:
+                    self.assertEqual(wire.reply()[0], 220)
+                    self.assertIn(b"STARTTLS", wire.say(b"EHLO client.example")[1])
+                    self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 530)  # TLS is demanded behind us
+                    self.assertEqual(wire.say(b"STARTTLS")[0], 220)
+                    wire.socket = self.world_ca.client_context().wrap_socket(wire.socket, server_hostname=NAME)
+                    self.assertEqual(self.message(wire)[0], 250)
+                    wire.say(b"QUIT")
+                self.assertEqual(len(self.server.messages), before + 1)
+                wait_until(lambda: self.events(gatepost, event="passed_unscanned"), "the line about it")
+                gatepost.__exit__(None)
+                self.world.gateway.run("iptables -w -t nat -F PREROUTING".split())
 
     def test_openssl_finds_nothing_wrong_with_them(self):
         self.serve()

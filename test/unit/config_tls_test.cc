@@ -170,6 +170,20 @@ TEST_CASE("tls mode pass: where connections are intercepted, and nowhere else") 
   CHECK(bad.size() == 3);
 }
 
+TEST_CASE("tls pass_sources and pass_destinations: where the others' TLS is not passed on") {
+  const std::string intercepted = R"(,"intercept":"redirect","scopes":["output"],"direction":"outgoing","ports":[26],)";
+  const std::string list = R"("pass_sources":["192.0.2.0/24"])";
+  const auto second = [](const std::string& listener) { return outcome({{"f", text_with(listener, "")}}).back(); };
+  for (const std::string& mode : Lines{R"("mode":"none",)", R"("mode":"starttls",)" + std::string(pair) + ","}) {
+    const Lines warned = outcome({{"f", text_with(intercepted + R"("tls":{)" + mode + list + "}", "")}});
+    CHECK(warned.front() == "ok");
+    CHECK(warned.back().ends_with("/pass_sources: mail inside TLS of these is passed on unscanned"));
+  }
+  CHECK(second(intercepted + R"("tls":{"mode":"implicit",)" + pair + "," + list + "}").find("is for STARTTLS") != std::string::npos);
+  CHECK(second(intercepted + R"("tls":{"mode":"pass",)" + list + "}").find("is \"pass\" for all") != std::string::npos);
+  CHECK(second(R"(,"tls":{)" + list + "}").find("belongs to a listener with intercept") != std::string::npos);
+}
+
 TEST_CASE("tls local_ca and destinations: where connections are intercepted") {
   const auto with = [](const std::string& listener, const std::string& downstream) {
     return without_columns(outcome({{"f", text_with(listener, downstream)}}));
