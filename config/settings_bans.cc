@@ -61,7 +61,7 @@ Section listener_bans_settings() {
           rule<&B::early_talk>(Offence::early_talk, "Sessions in which the client spoke before the banner."),
           rule<&B::errors>(Offence::errors,
                            "Sessions that were ended for max_errors, for max_junk, or for not being SMTP."),
-          rule<&B::auth_failures>(Offence::auth_failures, "AUTH that the server refused with 5yz."),
+          rule<&B::auth_failures>(Offence::auth_failures, "AUTH with credentials that the server refused (535)."),
           rule<&B::rate>(Offence::rate, "Connections over max_client_connections."),
       });
 }

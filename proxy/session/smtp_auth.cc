@@ -65,7 +65,9 @@ Task<> SmtpSession::on_auth(std::string_view argument) {
   Reply answered = co_await authenticate(*command);
   if (ending_) co_return;
   const int code = answered.code();
-  if (answered.permanent()) offended(config::Offence::auth_failures);
+  // RFC 4954 section 6: credentials that are wrong. The others are of exchanges that were cancelled or malformed, or of
+  // mechanisms, and nobody guesses passwords by these.
+  if (code == 535) offended(config::Offence::auth_failures);
   own(std::move(answered));
   if (facts_.authenticated) co_return;
   note(admin::Level::warning, "auth_failed", command->mechanism + " " + std::to_string(code));

@@ -136,8 +136,27 @@ TEST_CASE("offences: AUTH that the server refuses for good") {
   attempt("535 5.7.8 No\r\n");
   attempt("535 5.7.8 No\r\n");
   CHECK(world.watch.told == Told{"auth_failures", "auth_failures"});
+  for (const char* other : {"501 5.5.2 What?\r\n", "503 5.5.1 Not now\r\n", "504 5.5.4 Not that one\r\n",
+                            "534 5.7.9 Too weak\r\n", "538 5.7.11 Not without TLS\r\n"})
+    attempt(other);
+  CHECK(world.watch.told.size() == 2);
   attempt("235 2.7.0 Ok\r\n");
   CHECK(world.watch.told.size() == 2);
+}
+
+TEST_CASE("offences: an AUTH that its client cancels, or that is malformed, is no guess at a password") {
+  for (const char* response : {"*\r\n", "not base64!\r\n"}) {
+    Watched world;
+    world.listener().auth = config::AuthOffer::always;
+    world.greeted("250 AUTH PLAIN\r\n");
+    world.client_sends("AUTH PLAIN\r\n");
+    world.downstream_sends(1, "334 \r\n");
+    world.client.take(Peer::unlimited);
+    world.client_sends(response);
+    world.downstream_sends(1, "501 5.7.0 Cancelled\r\n");
+    CHECK(world.heard_by_client().starts_with("501 "));
+    CHECK(world.watch.told.empty());
+  }
 }
 
 TEST_CASE("offences: of whom a peer speaks, and nobody where nobody counts") {
