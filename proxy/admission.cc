@@ -57,7 +57,7 @@ std::expected<Admission::Seat, Refusal> Admission::admit(std::size_t listener, c
 }
 
 std::optional<Refusal> Admission::recount(Seat& seat, const sockaddr* told, io::TimePoint now) {
-  leave_network(seat);
+  leave_network(seat, !std::exchange(seat.told_, true));
   return count_in(seat, network_of(seat.listener_, told), now);
 }
 
@@ -83,11 +83,12 @@ std::optional<Refusal> Admission::count_in(Seat& seat, const Network& network, i
   return std::nullopt;
 }
 
-void Admission::leave_network(Seat& seat) {
+void Admission::leave_network(Seat& seat, bool was_none) {
   if (!seat.network_) return;
   const std::lock_guard lock(mutex_);
   const auto found = networks_.find(Key(seat.listener_, *seat.network_));
   seat.network_.reset();
+  if (was_none && found->second.connections > 0) --found->second.connections;
   if (--found->second.sessions == 0 && config_->listeners[seat.listener_].max_client_connections == 0)
     networks_.erase(found);
 }

@@ -3,7 +3,7 @@
 // Sessions are counted in total, per listener and per client network; connections per client network and minute, the
 // refused ones among them, from the first of the minute on. A client network is what client_prefix_v4 and
 // client_prefix_v6 say; all peers of a UNIX socket are one. A listener behind a PROXY header counts no network before
-// the header has told whose connection it is: recount().
+// the header has told whose connection it is: recount(). A peer that may say XCLIENT counts for itself until it does.
 #pragma once
 
 #include <sys/socket.h>
@@ -33,7 +33,10 @@ class Admission {
   class Seat {
    public:
     Seat(Seat&& other) noexcept
-        : owner_(std::exchange(other.owner_, nullptr)), listener_(other.listener_), network_(other.network_) {}
+        : owner_(std::exchange(other.owner_, nullptr)),
+          listener_(other.listener_),
+          network_(other.network_),
+          told_(other.told_) {}
     Seat& operator=(Seat&&) = delete;
     Seat(const Seat&) = delete;
     ~Seat();
@@ -45,10 +48,12 @@ class Admission {
     Admission* owner_;
     std::size_t listener_;
     std::optional<Network> network_;  // that it is counted in
+    bool told_ = false;               // that of a client of whom the peer has told
   };
 
   std::expected<Seat, Refusal> admit(std::size_t listener, const sockaddr* peer, io::TimePoint now);
-  // The client is another one than the peer. Refused: the seat counts for no network, and its session is to end.
+  // The client is another one than the peer, or than the last one, whose connection has been one all the same. Refused:
+  // the seat counts for no network, and its session is to end.
   std::optional<Refusal> recount(Seat& seat, const sockaddr* told, io::TimePoint now);
 
   // Octets that the process has now; from limits.memory on nobody is admitted.
@@ -70,7 +75,7 @@ class Admission {
     io::TimePoint minute{};
   };
   std::optional<Refusal> count_in(Seat& seat, const Network& network, io::TimePoint now);
-  void leave_network(Seat& seat);
+  void leave_network(Seat& seat, bool was_none = false);  // `was_none`: the connection does not count any more either
 
   std::shared_ptr<const config::Config> config_;
   std::atomic<bool> memory_is_full_{false};

@@ -137,8 +137,12 @@ Task<bool> SmtpSession::read_proxy_header() {
   std::string_view trouble = "this address is not in proxy_from";
   if (trust_in(listener_, facts_).proxy) trouble = co_await take_proxy_header();
   if (trouble.empty()) {
-    const bool counted = co_await recount();
-    co_return counted;
+    const std::optional<std::string_view> farewell = recount();
+    if (!farewell) co_return true;
+    if (listener_.tls.mode == config::ListenerTlsMode::implicit) co_return false;
+    iovec line{const_cast<char*>(farewell->data()), farewell->size()};
+    client_->stream().write(&line, 1);
+    co_return false;
   }
   note(admin::Level::warning, "proxy_header_refused", trouble);
   client_->take_input();  // nobody reads more of it: left where it is, it would end this connection by RST
@@ -148,17 +152,14 @@ Task<bool> SmtpSession::read_proxy_header() {
   co_return false;
 }
 
-// The limits are those of the client, not of the peer in front of him; false when he is over them.
-Task<bool> SmtpSession::recount() {
+// The limits are those of the client, not of the peer in front of him. The line for one who is over them.
+std::optional<std::string_view> SmtpSession::recount() {
   const auto ip = protocol::parse_ip(facts_.ip);
-  if (occupancy_ == nullptr || !facts_.told || !ip) co_return true;
+  if (occupancy_ == nullptr || !facts_.told || !ip) return std::nullopt;
   const sockaddr_storage told = socket_address_of(unmapped(*ip));
   std::string_view farewell;
-  if (occupancy_->recount(reinterpret_cast<const sockaddr*>(&told), farewell)) co_return true;
-  if (listener_.tls.mode == config::ListenerTlsMode::implicit) co_return false;
-  iovec line{const_cast<char*>(farewell.data()), farewell.size()};
-  client_->stream().write(&line, 1);
-  co_return false;
+  if (occupancy_->recount(reinterpret_cast<const sockaddr*>(&told), farewell)) return std::nullopt;
+  return farewell;
 }
 
 // What is wrong with it; empty: nothing.
@@ -212,6 +213,10 @@ Task<> SmtpSession::on_xclient(std::string_view argument) {
   facts_.esmtp = false;
   facts_.forwarded.reset();
   introduce(facts_, *told);
+  if (told->addr.state != Attribute::State::absent) {
+    std::optional<std::string_view> farewell = recount();
+    if (farewell) co_return end_with(protocol::ReplyParser().feed(*farewell)->value());
+  }
   downstream_->client_changed(ClientChange::told);
   offered_ = protocol::Capabilities();
   greeted_ = false;

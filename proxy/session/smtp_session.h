@@ -34,7 +34,7 @@ class SmtpSession {
   protocol::Reply greeting() const;
   io::Task<bool> read_proxy_header();
   io::Task<std::string_view> take_proxy_header();
-  io::Task<bool> recount();
+  std::optional<std::string_view> recount();
   std::optional<protocol::Reply> refuse_to_be_told(protocol::Verb verb);
   io::Task<> on_xclient(std::string_view argument);
   io::Task<> on_xforward(std::string_view argument);

@@ -115,6 +115,25 @@ class Limits(unittest.TestCase):
         record = json.loads(gatepost.log.wait_for('"event":"refused"'))
         self.assertEqual(record["network"], "192.0.2.1/32")
 
+    def test_the_client_that_xclient_tells_of_is_counted(self):
+        self.downstream = self.enterContext(LmtpServer())
+        gatepost = self.gatepost(listener={"max_client_sessions": 1, "xclient_from": ["127.0.0.1", "192.0.2.1"]}, downstream={"protocol": "lmtp"})
+
+        def connect(ip):
+            wire = self.enterContext(gatepost.wire())
+            self.assertEqual(wire.reply()[0], 220)  # the peer has no other session of its own
+            return wire, wire.say(b"XCLIENT ADDR=" + ip)
+        first, reply = connect(b"192.0.2.1")
+        self.assertEqual(reply[0], 220)
+        self.assertEqual(connect(b"192.0.2.2")[1][0], 220)
+        second, reply = connect(b"192.0.2.1")
+        self.assertEqual(reply, (421, NETWORK))
+        self.assertEqual(second.reply(), (0, b""))
+        record = json.loads(gatepost.log.wait_for('"event":"refused"'))
+        self.assertEqual((record["network"], record["reason"]), ("192.0.2.1/32", "max_client_sessions"))
+        self.assertEqual(first.say(b"XCLIENT ADDR=192.0.2.3")[0], 220)
+        self.assertEqual(connect(b"192.0.2.1")[1][0], 220)
+
     def test_a_thousand_idle_clients(self):
         gatepost = self.gatepost()
         self.sessions(gatepost, 1000)

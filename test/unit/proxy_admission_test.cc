@@ -141,6 +141,27 @@ TEST_CASE("admission: behind a PROXY header the told client counts, not the peer
   CHECK(door.admission->networks() == 0);
 }
 
+TEST_CASE("admission: by XCLIENT the told client counts from then on, and the peer no more") {
+  Door door;
+  door.listener().max_client_sessions = 1;
+  door.listener().max_client_connections = 2;
+  door.listener().xclient_from.push_back(*config::parse_netmask("127.0.0.1"));
+  const config::Endpoint told = client("192.0.2.9"), other = client("192.0.2.10");
+  CHECK(door.come("127.0.0.1") == "");
+  CHECK(door.come("127.0.0.1") == "max_client_sessions");  // it has not said for whom it speaks
+  CHECK_FALSE(door.admission->recount(door.seats.front(), told.get(), door.now));
+  CHECK(door.come("192.0.2.9") == "max_client_sessions");
+  // Only the connections that the peer has kept are its own: here the one that was refused.
+  CHECK(door.come("127.0.0.1") == "");
+  CHECK_FALSE(door.admission->recount(door.seats.back(), other.get(), door.now));
+  CHECK(door.come("127.0.0.1") == "");
+  // Two of 192.0.2.9 so far; the next one who is told to be it is one too many.
+  CHECK(door.admission->recount(door.seats.back(), told.get(), door.now) == Refusal::client_connections);
+  door.seats.clear();
+  CHECK(door.come("192.0.2.10") == "");
+  CHECK(door.come("192.0.2.10") == "max_client_connections");
+}
+
 TEST_CASE("admission: the table is bounded, whoever comes; those who are here stay counted") {
   Door door;
   door.listener().max_client_connections = 1;
