@@ -88,13 +88,22 @@ void add_front(admin::Record& record, const protocol::ProxyHeader& header) {
   if (!header.unique_id.empty()) record.text("unique_id", header.unique_id);
 }
 
+// What the client chose, and showed, in the handshake with us.
+void add_tls(admin::Record& record, const io::TlsFacts& tls) {
+  record.text("tls", tls.version + "/" + tls.cipher);
+  if (!tls.server_name.empty()) record.text("sni", tls.server_name);
+  if (!tls.peer) return;
+  record.text(tls.peer->verified ? "cert" : "cert_unverified", tls.peer->subject);
+  record.text("cert_sha256", tls.peer->fingerprint);
+}
+
 }  // namespace
 
 void summarise(admin::Record& record, const Transaction& mail, const ClientFacts& client) {
   name_client(record, client);
   record.text("proto", with_type(transmission_type(client, mail.envelope.mail.parameters.smtputf8)));
   if (client.front) add_front(record, *client.front);
-  if (client.tls) record.text("tls", client.tls->version + "/" + client.tls->cipher);
+  if (client.tls) add_tls(record, *client.tls);
   if (!client.login.empty()) record.path("login", client.login);
   record.text("listener", client.listener);
   if (!client.direction.empty()) record.text("direction", client.direction);

@@ -1,4 +1,5 @@
 """TLS on both legs of a running gatepost: STARTTLS and implicit TLS, several names, keys that only root may read, HUP."""
+import hashlib
 import os
 import signal
 import smtplib
@@ -73,6 +74,28 @@ class TlsTest(unittest.TestCase):
         record = gatepost.summary(outcome="answered")
         self.assertTrue(record["tls"].startswith("TLSv1.3/"), record)
         self.assertEqual(record["proto"], "ESMTPS")
+
+    def test_the_log_has_the_name_that_was_asked_for_and_the_clients_certificate(self):
+        gatepost = self.serve(listener={"client_certificates": "ask", "client_ca": self.authority.certificate})
+        stranger = Authority(self.place / "stranger", "Another CA").issue("impostor.example")
+        for sender, shown, subject in (("none@example.org", None, {}),
+                                       ("known@example.org", self.authority.issue("client.example"), {"cert": "CN=client.example"}),
+                                       ("other@example.org", stranger, {"cert_unverified": "CN=impostor.example"})):
+            with self.subTest(sender), gatepost.smtp() as client:
+                context = self.authority.client_context()
+                if shown:
+                    context.load_cert_chain(*shown)
+                client._host = "mx.example.org"  # for whom starttls() asks
+                client.starttls(context=context)
+                client.sendmail(sender, ["b@example.net"], MESSAGE)
+                record = gatepost.summary(outcome="answered", **{"from": sender})
+                self.assertEqual(record["sni"], "mx.example.org")
+                self.assertEqual({key: value for key, value in record.items() if key in ("cert", "cert_unverified")}, subject)
+                digest = None
+                if shown:
+                    with open(shown[0]) as file:
+                        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest()
+                self.assertEqual(record.get("cert_sha256"), digest)
 
     def test_implicit_tls(self):
         gatepost = self.serve(listener={"mode": "implicit"})
