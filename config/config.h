@@ -124,6 +124,7 @@ struct Listener {
   std::uint32_t max_auth_failures = 5;       // per session, then 421 4.7.0
   std::uint32_t max_client_sessions = 0;     // at once per client network; 0 = off
   std::uint32_t max_client_connections = 0;  // new ones per client network and minute; 0 = off
+  std::uint32_t max_connections = 0;         // new ones per minute; 0 = off
   std::uint32_t client_prefix_v4 = 32;       // what a client network is
   std::uint32_t client_prefix_v6 = 64;
   milliseconds handshake_timeout{60'000};  // TLS, and the PROXY header
@@ -214,6 +215,7 @@ struct Limits {
   milliseconds scan_limit{60'000};
   milliseconds drain{60'000};           // on TERM: how long running transactions may take
   std::uint32_t max_sessions = 20'000;  // all listeners together; past it 421 4.3.2
+  std::uint32_t max_connections = 0;    // new ones per minute, all listeners together; 0 = off
   std::uint64_t memory = 0;             // of the proxy process; past it 421 4.3.2; 0 = off
 };
 

@@ -65,6 +65,8 @@ Section limits() {
                               "When a worker that still scans is killed."),
           key<&L::max_sessions>("max_sessions", between(1, 10'000'000),
                                 "Sessions of all listeners at once; further ones get 421 4.3.2."),
+          key<&L::max_connections>("max_connections", between(0, 10'000'000),
+                                   "New connections of all listeners per minute, then 421 4.3.2; 0 turns this off."),
           key<&L::memory>("memory", between(0, 1024 * gib),
                           "Memory of the proxy in octets; past it new clients get 421 4.3.2; 0 turns this off."),
           key<&L::drain>("drain", between(0s, 1h), "After TERM: how long running transactions may take."),

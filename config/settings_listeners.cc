@@ -52,6 +52,8 @@ std::vector<Setting> bounds() {
       key<&L::max_client_connections>(
           "max_client_connections", between(0, 1'000'000),
           "New connections per client network and minute, then 421 4.7.0; 0 turns this off."),
+      key<&L::max_connections>("max_connections", between(0, 10'000'000),
+                               "New connections per minute, then 421 4.3.2; 0 turns this off."),
       key<&L::client_prefix_v4>("client_prefix_v4", between(8, 32), "Leading bits that make a client network, IPv4."),
       key<&L::client_prefix_v6>("client_prefix_v6", between(16, 128), "The same for IPv6."),
   };

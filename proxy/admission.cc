@@ -26,13 +26,32 @@ unsigned prefix_of(const config::Listener& listener, const Network& network) {
 }  // namespace
 
 Admission::Admission(std::shared_ptr<const config::Config> config)
-    : config_(std::move(config)), of_listener_(config_->listeners.size()), refused_(config_->listeners.size()) {}
+    : config_(std::move(config)), of_listener_(config_->listeners.size()), rate_of_listener_(config_->listeners.size()), refused_(config_->listeners.size()) {}
 
 Admission::Seat::~Seat() {
   if (owner_ == nullptr) return;
   owner_->leave_network(*this);
   --owner_->of_listener_[listener_];
   --owner_->sessions_;
+}
+
+bool Admission::Rate::exceeds(std::uint32_t most, io::TimePoint now) {
+  const auto minute = static_cast<std::uint64_t>(now.time_since_epoch() / window) & 0xFFFF'FFFFU;
+  std::uint64_t before = state_.load(std::memory_order_relaxed), after = 0;
+  do {
+    const std::uint64_t count = before >> 32U == minute ? before & 0xFFFF'FFFFU : 0;
+    if (count >= most) return true;
+    after = (minute << 32U) | (count + 1);
+  } while (!state_.compare_exchange_weak(before, after, std::memory_order_relaxed));
+  return false;
+}
+
+// The listener first, so that one that gets too many uses up nothing of what there is for all.
+std::optional<Refusal> Admission::exceeded_rate(std::size_t listener, io::TimePoint now) {
+  const std::uint32_t here = config_->listeners[listener].max_connections, all = config_->limits.max_connections;
+  if (here != 0 && rate_of_listener_[listener].exceeds(here, now)) return Refusal::listener_connections;
+  if (all != 0 && rate_.exceeds(all, now)) return Refusal::connections;
+  return std::nullopt;
 }
 
 std::expected<Admission::Seat, Refusal> Admission::admit(std::size_t listener, const sockaddr* peer,
@@ -48,6 +67,7 @@ std::expected<Admission::Seat, Refusal> Admission::admit(std::size_t listener, c
   Seat seat(*this, listener);  // gives back what was counted
   if (before >= config_->limits.max_sessions) return full(Refusal::sessions);
   if (before_here >= settings.max_sessions) return full(Refusal::listener_sessions);
+  if (const auto refusal = exceeded_rate(listener, now)) return full(*refusal);
   // Whoever speaks for others is counted when it is known for whom.
   if (settings.proxy_header == config::ProxyHeader::off || !contains(settings.proxy_from, peer)) {
     const auto refusal = count_in(seat, network_of(listener, peer), now);

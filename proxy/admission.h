@@ -1,7 +1,7 @@
 // Who may begin a session (T:F6, features C6): looked at before any work is done for a client, by all loops together.
 //
-// Sessions are counted in total, per listener and per client network; connections per client network and minute, the
-// refused ones among them, from the first of the minute on. A client network is what client_prefix_v4 and
+// Sessions are counted in total, per listener and per client network; connections of a minute, too: per client network
+// the refused ones among them, from the first of the minute on. A client network is what client_prefix_v4 and
 // client_prefix_v6 say; all peers of a UNIX socket are one. A listener behind a PROXY header counts no network before
 // the header has told whose connection it is: recount(). A peer that may say XCLIENT counts for itself until it does.
 #pragma once
@@ -74,6 +74,15 @@ class Admission {
     std::uint32_t connections = 0;  // since `minute`
     io::TimePoint minute{};
   };
+  // New connections of this minute, of all loops.
+  class Rate {
+   public:
+    bool exceeds(std::uint32_t most, io::TimePoint now);  // with one more
+
+   private:
+    std::atomic<std::uint64_t> state_{0};  // number of the minute, count
+  };
+  std::optional<Refusal> exceeded_rate(std::size_t listener, io::TimePoint now);
   std::optional<Refusal> count_in(Seat& seat, const Network& network, io::TimePoint now);
   void leave_network(Seat& seat, bool was_none = false);  // `was_none`: the connection does not count any more either
 
@@ -81,6 +90,8 @@ class Admission {
   std::atomic<bool> memory_is_full_{false};
   std::atomic<std::uint32_t> sessions_{0};
   std::deque<std::atomic<std::uint32_t>> of_listener_;
+  Rate rate_;
+  std::deque<Rate> rate_of_listener_;
   std::deque<std::atomic<bool>> refused_;  // for want of room, by listener
   mutable std::mutex mutex_;
   std::map<Key, Count> networks_;  // a tree: no client can choose addresses that collide

@@ -8,6 +8,10 @@ std::string_view to_string(Refusal reason) {
       return "limits.max_sessions";
     case Refusal::listener_sessions:
       return "max_sessions";
+    case Refusal::connections:
+      return "limits.max_connections";
+    case Refusal::listener_connections:
+      return "max_connections";
     case Refusal::client_sessions:
       return "max_client_sessions";
     case Refusal::client_connections:

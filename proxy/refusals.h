@@ -17,7 +17,7 @@
 // The key of the configuration that was exceeded; or, of a connection to a listener with intercept: nobody has redirected
 // it, it was meant for what is not ours to take, or it is one of our own that came back.
 enum class Refusal : std::uint8_t {
-  memory, sessions, listener_sessions, client_sessions, client_connections,
+  memory, sessions, listener_sessions, connections, listener_connections, client_sessions, client_connections,
   not_intercepted, port_not_intercepted, destination_not_protected, loop,
 };
 std::string_view to_string(Refusal reason);  // "limits.memory", "max_client_sessions" ...

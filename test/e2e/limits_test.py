@@ -85,6 +85,20 @@ class Limits(unittest.TestCase):
                 self.assertEqual(wire.reply()[1], NETWORK)
         self.assertEqual(gatepost.log.text().count('"event":"refused"'), 1)
 
+    def test_connections_of_a_minute(self):
+        for key, value in (("listener", {"max_connections": 3}), ("limits", {"max_connections": 3})):
+            with self.subTest(key):
+                gatepost = self.gatepost(**{key: value})
+                replies = []
+                for _ in range(7):  # a new minute may begin in between: six fit into two
+                    with gatepost.wire() as wire:
+                        replies.append(wire.reply())
+                self.assertEqual([code for code, _ in replies[:3]], [220] * 3)
+                self.assertIn((421, FULL), replies)
+                record = json.loads(gatepost.log.wait_for('"event":"refused"'))
+                self.assertEqual(record["reason"], ("limits." if key == "limits" else "") + "max_connections")
+                gatepost.__exit__(None)
+
     def test_unix_peers_are_one_network(self):
         path = self.place / "in.sock"
         self.gatepost(listener={"address": "unix:" + path, "max_client_sessions": 1})

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <atomic>
 #include <cstring>
 #include <list>
 #include <thread>
@@ -111,6 +112,39 @@ TEST_CASE("admission: connections per client network and minute, refused ones am
   CHECK(door.come("192.0.2.2") == "");
   door.now += seconds(1);
   CHECK(door.come("192.0.2.1") == "");
+}
+
+TEST_CASE("admission: connections of a minute, of a listener and of all") {
+  Door door;
+  door.now = io::TimePoint(seconds(6000));  // a minute begins
+  door.listener().max_connections = 2;
+  door.config->limits.max_connections = 3;
+  CHECK(door.come("192.0.2.1") == "");
+  CHECK(door.come("192.0.2.2") == "");
+  for (int i = 0; i < 9; ++i) CHECK(door.come("192.0.2.3") == "max_connections");
+  CHECK(door.come("unix", 1) == "");
+  CHECK(door.come("unix", 1) == "limits.max_connections");
+  door.seats.clear();
+  door.now += seconds(59);
+  CHECK(door.come("192.0.2.4") == "max_connections");
+  CHECK(door.admission->was_full(0));
+  door.now += seconds(1);
+  CHECK(door.come("192.0.2.4") == "");
+  CHECK(door.come("unix", 1) == "");
+}
+
+TEST_CASE("admission: a rate that all loops count together") {
+  Door door;
+  door.listener().max_connections = 500;
+  door.admission.emplace(door.config);
+  std::atomic<int> admitted = 0;
+  std::vector<std::thread> loops;
+  for (int i = 0; i < 4; ++i)
+    loops.emplace_back([&] {
+      for (int j = 0; j < 1000; ++j) admitted += door.admission->admit(0, client("192.0.2.1").get(), door.now) ? 1 : 0;
+    });
+  for (std::thread& loop : loops) loop.join();
+  CHECK(admitted == 500);
 }
 
 TEST_CASE("admission: memory") {
