@@ -264,6 +264,10 @@ Task<Reply> SmtpDownstream::greet() {
     const bool in_vain = !tls_;  // where TLS is opportunistic it was not to be had, and to ask again takes an EHLO of ours
     lose("takes no second EHLO");
     answered = co_await connect_anew(in_vain);
+    if (greeted_for_us_ && stream_) {  // what ours told had been doubted, and had to be asked for once more
+      lose("takes no second EHLO");
+      answered = co_await connect_anew(in_vain);
+    }
     if (!answered.positive()) co_return answered;
     if (greeted_for_us_) co_return refused;
     refusal = co_await introduce();
