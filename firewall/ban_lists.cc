@@ -66,6 +66,26 @@ bool touch(const AddressRange& one, const AddressRange& other) {
   return one.first <= other.last && other.first <= one.last;
 }
 
+bool ends_sooner(std::chrono::seconds one, std::chrono::seconds other) {
+  return one.count() != 0 && (other.count() == 0 || one < other);
+}
+
+Place place_of_offence(const config::Netmask& network, const config::Netmask& client, std::chrono::seconds time,
+                       const std::vector<Ban>& banned, bool nested) {
+  bool in_the_way = false;
+  for (const Ban& each : banned) {
+    const auto other = config::parse_netmask(each.network);
+    if (!other || !overlap(*other, network)) continue;
+    if (other->prefix > network.prefix) {
+      in_the_way |= !nested && ends_sooner(time, each.left);
+    } else if (!ends_sooner(each.left, time) || (!nested && other->prefix < network.prefix)) {
+      return {.before = each};
+    }
+  }
+  if (in_the_way) return place_of_offence(client, client, time, banned, nested);
+  return {.network = network};
+}
+
 std::vector<Ban> bans_in(const std::string& text, const std::string& set) {
   std::vector<Ban> all;
   std::istringstream lines(text);

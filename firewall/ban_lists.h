@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,18 @@ struct AddressRange {
 };
 AddressRange range_of(const config::Netmask& network);
 bool touch(const AddressRange& one, const AddressRange& other);
+
+// Of what is left of two bans; 0 = until it is removed.
+bool ends_sooner(std::chrono::seconds one, std::chrono::seconds other);
+
+// Where a ban for an offence belongs among those that are in force (ban_for_offence); `nested`: one network may be banned
+// inside another one.
+struct Place {
+  std::optional<Ban> before{};  // nothing is to be done: this one is in force
+  config::Netmask network{};    // else: to be banned
+};
+Place place_of_offence(const config::Netmask& network, const config::Netmask& client, std::chrono::seconds time,
+                       const std::vector<Ban>& banned, bool nested);
 
 // The lines `add SET NETWORK timeout SECONDS comment "WHY"` among `text`, as `ipset save` writes them; others are
 // passed over.

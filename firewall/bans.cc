@@ -51,8 +51,6 @@ std::vector<AddressRange> never_banned(Version version, bool by_nft) {
   return all;
 }
 
-bool ends_sooner(seconds one, seconds other) { return one != seconds{0} && (other == seconds{0} || one < other); }
-
 struct Overlaps {
   bool covered = false;             // by a wider one that lasts as long
   std::vector<std::string> inside;  // to go
@@ -81,21 +79,47 @@ std::string nft_element(const char* verb, Version version, const std::string& na
   return fmt::format("{} element inet {} banned{} {{ {}{} }}\n", verb, nft_bans_table, number_of(version), name, more);
 }
 
+// One transaction: nobody in `inside` is let in meanwhile.
+std::string nft_addition(Version version, const std::string& name, const std::string& more,
+                         const std::vector<std::string>& inside) {
+  std::string text;
+  for (const std::string& each : inside) text += nft_element("delete", version, each);
+  // An entry that is there keeps what it has unless it goes first; one that is not there could not go. With others inside
+  // it is not there, and nft would not let it come twice.
+  if (inside.empty()) text += nft_element("add", version, name) + nft_element("delete", version, name);
+  return text + nft_element("add", version, name, more);
+}
+
 std::expected<void, std::string> ban_by_nft(const config::Netmask& network, const std::string& name, seconds time,
-                                            const std::string& comment, const std::string& set) {
+                                            const std::string& comment, std::string set) {
   const Version version = version_of(network);
-  const auto others = overlaps(network, time, bans_in_nft(set));
-  if (!others) return std::unexpected(others.error());
-  if (others->covered) return {};
-  // nft sees overlaps with what goes in the same transaction. One that has just ended by itself is no failure.
-  for (const std::string& each : others->inside) run({{"nft", "-f", "-"}, nft_element("delete", version, each)});
   std::string more = time == seconds{0} ? "" : fmt::format(" timeout {}s", time.count());
   more += fmt::format(" comment \"{}\"", comment);
-  // An entry that is there keeps what it has unless it goes first; one that is not there could not go.
-  const Outcome done = run({{"nft", "-f", "-"},
-                            nft_element("add", version, name) + nft_element("delete", version, name) +
-                                nft_element("add", version, name, more)});
-  if (!done.ok()) return trouble("nft", done);
+  for (int tries = 3;; --tries) {
+    const auto others = overlaps(network, time, bans_in_nft(set));
+    if (!others) return std::unexpected(others.error());
+    if (others->covered) return {};
+    const Outcome done = run({{"nft", "-f", "-"}, nft_addition(version, name, more, others->inside)});
+    if (done.ok()) return {};
+    if (others->inside.empty() || tries == 1) return trouble("nft", done);
+    set = nft_set("banned", version).value_or("");  // one of those inside may have ended by itself
+  }
+}
+
+// `set`: what nft says of it, if the rules are nft's.
+std::expected<void, std::string> ban_in(const std::optional<std::string>& set, const config::Netmask& network,
+                                        seconds time, std::string reason) {
+  const Version version = version_of(network);
+  const auto name = name_of(network);
+  if (!name) return std::unexpected(name.error());
+  const auto never = never_banned(version, set.has_value());
+  if (std::ranges::any_of(never, [&](const AddressRange& each) { return touch(each, range_of(network)); }))
+    return std::unexpected(network.text + " is, or holds, a client that is never banned (firewall.bans.never)");
+  const std::string comment = as_comment(std::move(reason));
+  if (set) return ban_by_nft(network, *name, time, comment, *set);
+  const Outcome done = run({{"ipset", "-exist", "add", banned_set(version), *name, "timeout",
+                             std::to_string(time.count()), "comment", comment}});
+  if (!done.ok()) return trouble("ipset", done);
   return {};
 }
 
@@ -121,19 +145,18 @@ std::expected<std::vector<Ban>, std::string> list_bans() {
 }
 
 std::expected<void, std::string> ban(const config::Netmask& network, seconds time, std::string reason) {
-  const Version version = version_of(network);
-  const auto name = name_of(network);
-  if (!name) return std::unexpected(name.error());
-  const auto set = nft_set("banned", version);
-  const auto never = never_banned(version, set.has_value());
-  if (std::ranges::any_of(never, [&](const AddressRange& each) { return touch(each, range_of(network)); }))
-    return std::unexpected(network.text + " is, or holds, a client that is never banned (firewall.bans.never)");
-  const std::string comment = as_comment(std::move(reason));
-  if (set) return ban_by_nft(network, *name, time, comment, *set);
-  const Outcome done = run({{"ipset", "-exist", "add", banned_set(version), *name, "timeout",
-                             std::to_string(time.count()), "comment", comment}});
-  if (!done.ok()) return trouble("ipset", done);
-  return {};
+  return ban_in(nft_set("banned", version_of(network)), network, time, std::move(reason));
+}
+
+std::expected<Standing, std::string> ban_for_offence(const config::Netmask& network, const config::Netmask& client,
+                                                     seconds time, std::string reason) {
+  const std::string list = banned_set(version_of(network));
+  const auto set = nft_set("banned", version_of(network));
+  const std::vector<Ban> banned = set ? bans_in_nft(*set) : bans_in(output_of({"ipset", "save", list}), list);
+  const Place place = place_of_offence(network, client, time, banned, !set);
+  if (place.before) return Standing{*place.before, true};
+  if (const auto done = ban_in(set, place.network, time, reason); !done) return std::unexpected(done.error());
+  return Standing{{place.network.text, time, std::move(reason)}};
 }
 
 std::expected<bool, std::string> unban(const config::Netmask& network) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <sstream>
 
 #include "config/duration.h"
 #include "firewall/bans.h"
@@ -22,8 +23,29 @@ using std::chrono::seconds;
 constexpr seconds longest_work{60}, between_tokens{1}, between_lines{10}, same_again{5};
 constexpr std::size_t most_recent = 4096;
 constexpr unsigned most_refused_lines = 5;  // of one second
-constexpr std::string_view done = "done";
 constexpr std::size_t longest_answer = 1024;
+
+// What the child says of an order: "banned SECONDS NETWORK", or "before ..." where that ban was there already. Anything
+// else is why it failed.
+constexpr std::string_view banned_word = "banned", before_word = "before";
+
+std::string answer_of(const std::expected<firewall::Standing, std::string>& done) {
+  if (!done) return done.error().empty() ? "failed" : done.error().substr(0, longest_answer);
+  return fmt::format("{} {} {}", done->before ? before_word : banned_word, done->ban.left.count(), done->ban.network);
+}
+
+std::optional<firewall::Standing> standing_in(const std::string& answer) {
+  std::istringstream words(answer);
+  std::string word, network;
+  seconds::rep left = 0;
+  if (!(words >> word >> left >> network) || !words.eof() || (word != banned_word && word != before_word))
+    return std::nullopt;
+  return firewall::Standing{{network, seconds(left)}, word == before_word};
+}
+
+config::Netmask address_alone(const protocol::IpAddress& client) {
+  return config::network_around(mapped(unmapped(client)).octets, 128);
+}
 
 config::Netmask literal(std::string_view text) { return *config::parse_netmask(text); }
 
@@ -82,7 +104,7 @@ std::expected<config::Netmask, std::string> whom_to_ban(const BanRequest& reques
   };
   const config::Netmask wide = client_network(config.listeners.at(request.listener), request.client);
   if (why_not(wide) == nullptr) return wide;
-  config::Netmask single = config::network_around(mapped(unmapped(request.client)).octets, 128);
+  config::Netmask single = address_alone(request.client);
   if (const std::string* why = why_not(single)) return std::unexpected(*why);
   return single;
 }
@@ -103,23 +125,24 @@ void BanOrders::take(const Message& message, Clock::time_point now) {
   if (!network) return refuse(*request, network.error(), now);
   const config::Listener& listener = config_->listeners[request->listener];
   const auto time = std::chrono::ceil<seconds>(listener.bans.rule_for(request->what).time);
-  if (known(network->text, std::min(same_again, (time + seconds{1}) / 2), now)) return;
+  if (known(network->text, std::min(same_again, (time + seconds{1}) / 2), time, now)) return;
   waiting_.push_back({*request, *network, time, listener.name});
 }
 
 // Heard a moment ago: a client goes on in the session that it has. If not, it counts from now on.
-bool BanOrders::known(const std::string& name, seconds pause, Clock::time_point now) {
+bool BanOrders::known(const std::string& name, seconds pause, seconds time, Clock::time_point now) {
   const auto found = recent_.find(name);
-  if (found != recent_.end() && now < found->second) return true;
-  if (recent_.size() >= most_recent) std::erase_if(recent_, [now](const auto& each) { return now >= each.second; });
+  if (found != recent_.end() && now < found->second.until && time <= found->second.time) return true;
+  if (recent_.size() >= most_recent)
+    std::erase_if(recent_, [now](const auto& each) { return now >= each.second.until; });
   if (recent_.size() >= most_recent) recent_.clear();
-  recent_[name] = now + pause;
+  recent_[name] = {now + pause, time};
   return false;
 }
 
 void BanOrders::refuse(const BanRequest& request, const std::string& why, Clock::time_point now) {
   const std::string client = to_text(request.client);
-  if (known("not " + client, between_lines, now) || ++refused_ > most_refused_lines) return;
+  if (known("not " + client, between_lines, {}, now) || ++refused_ > most_refused_lines) return;
   admin::Record line = log_.record(Level::warning);
   line.text("event", "not_banned").text("client", client);
   line.text("listener", config_->listeners[request.listener].name).text("reason", to_string(request.what));
@@ -160,9 +183,9 @@ void BanOrders::act(Clock::time_point now) {
   const auto body = [this, parent](scanner::OwnedFd control) {
     if (!die_with(parent)) return EX_OSERR;
     for (const Order& each : under_way_) {
-      const auto banned = firewall::ban(each.network, each.time, each.reason());
-      const std::string answer = banned ? std::string(done) : banned.error().substr(0, longest_answer);
-      scanner::send_packet(control.get(), answer.empty() ? "failed" : answer);
+      const auto client = address_alone(each.request.client);
+      const auto done = firewall::ban_for_offence(each.network, client, each.time, each.reason());
+      scanner::send_packet(control.get(), answer_of(done));
     }
     return EX_OK;
   };
@@ -209,16 +232,19 @@ bool BanOrders::bury(pid_t pid, Clock::time_point now) {
 }
 
 // The one line for the operator: who, why, how long, and how to lift it.
-void BanOrders::tell(const Order& order, std::string_view outcome) {
-  const bool banned = outcome == done;
+void BanOrders::tell(const Order& order, const std::string& outcome) {
+  const auto banned = standing_in(outcome);
   if (!banned) recent_.erase(order.network.text);
   const Level level = banned ? Level::warning : Level::error;
   admin::Record line = log_.record(level);
   line.text("event", banned ? "banned" : "ban_failed").text("client", to_text(order.request.client));
-  line.text("network", order.network.text).text("listener", order.listener);
-  line.text("reason", to_string(order.request.what)).text("for", config::format_duration(order.time));
-  if (banned) line.quoted("lift", "gatepost bans remove " + order.network.text);
-  else line.message(outcome);
+  const std::string& network = banned ? banned->ban.network : order.network.text;
+  line.text("network", network).text("listener", order.listener).text("reason", to_string(order.request.what));
+  const seconds time = banned ? banned->ban.left : order.time;
+  line.text("for", time == seconds{0} ? "until removed" : config::format_duration(time));
+  if (banned) line.quoted("lift", "gatepost bans remove " + network);
+  if (!banned) line.message(outcome);
+  else if (banned->before) line.message("that ban was there already");
   log_.write(0, level, std::move(line));
 }
 

@@ -56,16 +56,20 @@ class BanOrders {
     std::string reason() const;
   };
   void refuse(const BanRequest& request, const std::string& why, Clock::time_point now);
-  bool known(const std::string& name, std::chrono::seconds pause, Clock::time_point now);
+  bool known(const std::string& name, std::chrono::seconds pause, std::chrono::seconds time, Clock::time_point now);
   void refill(Clock::time_point now);
-  void tell(const Order& order, std::string_view outcome);
+  void tell(const Order& order, const std::string& outcome);
   void drop(Clock::time_point now);
   void tell_dropped(Clock::time_point now);
 
   std::shared_ptr<const config::Config> config_;
   admin::Log& log_;
   std::deque<Order> waiting_, under_way_;
-  std::map<std::string, Clock::time_point> recent_;  // until when nothing new is heard of this network
+  struct Recent {
+    Clock::time_point until;    // nothing new is heard of this network
+    std::chrono::seconds time;  // but of bans that are longer
+  };
+  std::map<std::string, Recent> recent_;
   Child worker_{"ban worker"};
   unsigned budget_ = most_at_once, judged_ = 0, refused_ = 0;
   Clock::time_point refilled_{}, judged_since_{}, told_dropped_{};

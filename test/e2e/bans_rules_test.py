@@ -6,6 +6,7 @@ import time
 import unittest
 
 from common import PROGRAM, wait_until
+from firewall_tools import Tools
 from firewall_world import CLIENT, LOOPBACK, NEAR, SERVER, StandIn, reach, snapshot
 from gate_rules_test import PORT, GateStage
 from gate_test import QUEUE, VERSIONS
@@ -178,6 +179,17 @@ class BanRules(GateStage):
         for words, status in ((("add", "0.0.0.0/0"), 69), (("add", "::/0"), 69), (("add", "nobody"), 64), (("add",), 64),
                               (("add", "192.0.2.1", "--for", "597h"), 64), (("add", "192.0.2.1/24"), 64), (("ad",), 64)):
             self.assertEqual(self.bans(*words, check=False).returncode, status, words)
+
+    def test_a_wider_ban_takes_the_place_of_others_at_once(self):
+        """No moment at which those in it are let in: it is one command."""
+        self.apply(bans=ON, protected=OURS)
+        for address in ("198.51.100.7", "198.51.100.9"):
+            self.bans("add", address, "--for", "1h")
+        tools = Tools(self.place)
+        self.gateway.run([*tools.before, PROGRAM, "bans", "add", "198.51.100.0/24"])
+        ran = [each for each in tools.ran() if " list " not in each and " save " not in each]
+        self.assertEqual(len(ran), 1, ran)
+        self.assertIn("198.51.100.0/24", self.listed())
 
     def test_the_allow_list_is_that_of_the_newest_rules_and_without_bans_nothing_is_left(self):
         before = snapshot(self.gateway)

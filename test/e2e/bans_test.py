@@ -150,6 +150,25 @@ class Bans(Stage):
             self.assertEqual(self.listed()[CLIENT[version]]["reason"], f"errors, listener taken{version}")
             self.refused(version)
 
+    def test_a_longer_ban_stays_and_is_the_one_to_lift(self):
+        """Of a client whose session goes on: banned by hand alone, or with its network, for longer than the offence would."""
+        self.begin({"errors": {"after": 1, **HOUR}})
+        for version, network, more in ((4, CLIENT[4], ("--for", "5h")), (6, "2001:db8:c::/48", ())):
+            with self.subTest(version=version):
+                with self.wire(version, SERVER[version]) as wire:
+                    self.assertEqual(wire.reply()[0], 220)
+                    self.bans("add", network, *more)
+                    wire.say(b"GET / HTTP/1.1")
+                wait_until(lambda: self.events(self.gatepost, event="banned", client=CLIENT[version]), "the line about it")
+                line = self.events(self.gatepost, event="banned", client=CLIENT[version])[0]
+                self.assertEqual((line["network"], line["lift"], line["message"]),
+                                 (network, f"gatepost bans remove {network}", "that ban was there already"))
+                self.assertEqual(line["for"] == "until removed", not more)
+                listed = self.listed()
+                self.assertEqual((listed[network]["reason"], CLIENT[6] in listed), ("by hand", False))
+                self.assertEqual(listed[network]["seconds_left"] > 4 * 3600, bool(more))
+        self.assertEqual(self.events(self.gatepost, event="ban_failed"), [])
+
     def test_who_is_on_the_allow_list_is_never_banned(self):
         self.begin({"errors": {"after": 1, **HOUR}}, never=[CLIENT[4], "2001:db8:c::/48"])
         for version in (4, 6):
@@ -165,7 +184,7 @@ class Bans(Stage):
 
     def test_ipv6_clients_from_elsewhere_are_banned_by_their_network(self):
         """Whoever is on a link of ours would take us along: those are banned alone, here in all other tests."""
-        for address in ("2001:db8:d::9", "2001:db8:d::10", "2001:db8:d:1::9"):
+        for address in ("2001:db8:d::9", "2001:db8:d::10", "2001:db8:d:1::9", "2001:db8:d:2::9"):
             self.world.client.ip(f"-6 address add {address}/128 dev lo nodad")
         self.world.gateway.ip(f"-6 route add 2001:db8:d::/48 via {CLIENT[6]}")
         self.begin({"errors": {"after": 2, **HOUR}})
@@ -177,6 +196,15 @@ class Bans(Stage):
         self.refused(6, "2001:db8:d::10")
         self.served(6, "2001:db8:d:1::9")
         self.served(6)
+        # One of them is banned for longer: nft has no room for the network around it then.
+        self.bans("add", "2001:db8:d:2::10")
+        for _ in range(2):
+            with self.wire_from(6, "2001:db8:d:2::9") as wire:
+                self.speak(wire, b"GET / HTTP/1.1")
+        expected = {"nft": "2001:db8:d:2::9", "iptables": "2001:db8:d:2::/64"}[self.backend]
+        wait_until(lambda: expected in self.listed(), "the ban")
+        self.refused(6, "2001:db8:d:2::9")
+        self.assertEqual(self.listed()["2001:db8:d:2::10"]["seconds_left"], 0)
 
     def test_a_peer_that_speaks_for_others_is_not_banned_for_them(self):
         self.begin({"errors": {"after": 1, **HOUR}}, xclient_from=[CLIENT[4]])

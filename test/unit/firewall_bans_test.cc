@@ -66,6 +66,35 @@ TEST_CASE("bans: what touches what") {
   CHECK_FALSE(overlap(net("192.0.2.7"), net("192.0.2.8/29")));
 }
 
+TEST_CASE("bans: where a ban for an offence belongs") {
+  const auto place = [](const char* network, const char* client, std::vector<Ban> banned, bool nested) {
+    const auto found = firewall::place_of_offence(net(network), net(client), seconds(60), banned, nested);
+    return found.before ? "before: " + found.before->network : found.network.text;
+  };
+  const auto both = [&](const char* network, const char* client, const std::vector<Ban>& banned) {
+    const std::string one = place(network, client, banned, false), other = place(network, client, banned, true);
+    return one == other ? one : "nft " + one + ", ipset " + other;
+  };
+  const char *alone = "192.0.2.7", *wide = "2001:db8::/64", *client = "2001:db8::7";
+  CHECK(both(alone, alone, {}) == "192.0.2.7");
+  CHECK(both(alone, alone, {{"192.0.2.8", seconds(0)}, {"x", seconds(0)}, {"2001:db8::/32", seconds(0)}}) == alone);
+  // Nothing is made shorter.
+  CHECK(both(alone, alone, {{alone, seconds(59)}}) == alone);
+  for (const int left : {60, 61, 0}) {
+    CHECK(both(alone, alone, {{alone, seconds(left)}}) == "before: 192.0.2.7");
+    CHECK(both(alone, alone, {{"192.0.2.0/24", seconds(left)}}) == "before: 192.0.2.0/24");
+    CHECK(both(wide, client, {{wide, seconds(left)}}) == "before: 2001:db8::/64");
+  }
+  CHECK(both(alone, alone, {{"192.0.2.0/24", seconds(59)}}) == "nft before: 192.0.2.0/24, ipset 192.0.2.7");
+  // Nobody in a network keeps the others of it from being banned.
+  CHECK(both(wide, client, {{"2001:db8::8", seconds(60)}, {client, seconds(1)}}) == wide);
+  CHECK(both(wide, client, {{"2001:db8::8", seconds(61)}}) == "nft 2001:db8::7, ipset 2001:db8::/64");
+  CHECK(both(wide, client, {{"2001:db8::8", seconds(0)}, {client, seconds(1)}}) ==
+        "nft 2001:db8::7, ipset 2001:db8::/64");
+  CHECK(both(wide, client, {{client, seconds(0)}}) == "nft before: 2001:db8::7, ipset 2001:db8::/64");
+  CHECK(both(wide, client, {{"2001:db8::/96", seconds(0)}}) == "nft before: 2001:db8::/96, ipset 2001:db8::/64");
+}
+
 TEST_CASE("bans: a reason is nothing that a packet filter could obey") {
   CHECK(firewall::as_comment("infected, listener in-1.a_b") == "infected, listener in-1.a_b");
   CHECK(firewall::as_comment("a\" } ; flush ruleset\n$(x)\\") == "a_ _ _ flush ruleset___x__");

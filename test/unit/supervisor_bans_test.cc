@@ -144,8 +144,15 @@ TEST_CASE("orders of bans: neither twice, nor without bound") {
     now += 6s;
     ask("198.51.100.9");
     CHECK(orders.waiting() == 2);
+    // A longer one is no second one; then the shorter one is.
+    const Message longer{Message::Kind::offence, 1, "errors 198.51.100.9"};
+    orders.take(longer, now + 1s);
+    CHECK(orders.waiting() == 3);
+    orders.take(longer, now + 2s);
+    ask("198.51.100.9");
+    CHECK(orders.waiting() == 3);
     for (const char* each : {"203.0.113.1", "127.0.0.1", "rubbish"}) ask(each);
-    CHECK(orders.waiting() == 2);
+    CHECK(orders.waiting() == 3);
     // A proxy that asks as fast as it can: so many are looked at in a second, and so many wait.
     for (int second = 0; second < 5; ++second, now += 1s)
       for (int i = 0; i < 1000; ++i)
