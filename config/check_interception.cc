@@ -192,7 +192,8 @@ class ListenerChecker {
     if (downstream.original && listener_.intercept == Intercept::none)
       error("/downstream", fmt::format("{} is the original destination, which only a listener with intercept knows",
                                        in_quotes(listener_.downstream)));
-    if (downstream.original && downstream.identity == Identity::spoof && !transparent)
+    // Answers to a client's address come back to us by the rules of those ways alone.
+    if (downstream.identity == Identity::spoof && !transparent)
       error("/downstream",
             fmt::format("{} spoofs the client's address; that needs \"intercept\": \"tproxy\" or \"divert\"",
                         in_quotes(listener_.downstream)));

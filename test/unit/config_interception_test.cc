@@ -296,6 +296,13 @@ TEST_CASE("interception: the original destination as a downstream") {
            {tproxying(""), R"("mta":{"servers":["unix:/run/x"],"identity":"spoof"})",
             "/downstreams/mta/servers/0: is no network address: there is nothing to spoof"},
            {tproxying(""), R"("mta":{"servers":["[::1]:26"],"identity":"spoof"})", ""},
+           {tproxying(""), R"("mta":{"servers":["192.0.2.1:26"],"identity":"spoof"})", ""},
+           {redirecting(""), R"("mta":{"servers":["192.0.2.1:26"],"identity":"spoof"})",
+            "/listeners/0/downstream: \"mta\" spoofs the client's address; that needs \"intercept\": \"tproxy\" or "
+            "\"divert\""},
+           {config_test::listener(), R"("mta":{"servers":["192.0.2.1:26"],"identity":"spoof"})",
+            "/listeners/0/downstream: \"mta\" spoofs the client's address; that needs \"intercept\": \"tproxy\" or "
+            "\"divert\""},
        }) {
     CAPTURE(each.listener);
     CAPTURE(each.downstream);
