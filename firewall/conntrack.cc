@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "config/spoofing.h"
+
 namespace firewall {
 namespace {
 
@@ -27,14 +29,17 @@ std::optional<std::string> ConntrackWatch::look() {
   if (told_ || share < loud_from) return std::nullopt;
   told_ = true;
   return fmt::format(
-      "connection tracking is nearly full: {} of {} places are taken; when it is, new connections to this host are dropped. "
+      "connection tracking is nearly full: {} of {} places are taken; when it is, new connections to this host and through it are dropped. "
       "Raise it: sysctl -w net.netfilter.nf_conntrack_max={} (and in /etc/sysctl.d, to keep it)",
       *count, *most, *most * 2);
 }
 
 bool needs_conntrack(const config::Config& config) {
-  return std::ranges::any_of(config.listeners,
-                             [](const auto& each) { return each.intercept == config::Intercept::redirect; });
+  return std::ranges::any_of(config.listeners, [&config](const config::Listener& each) {
+    if (each.intercept == config::Intercept::none) return false;
+    return each.intercept == config::Intercept::redirect || config.firewall.gate.queue != 0 ||
+           config::spoofs(config.downstream_of(each), each);
+  });
 }
 
 }  // namespace firewall

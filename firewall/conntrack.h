@@ -1,4 +1,5 @@
-// The kernel's table of connections, which REDIRECT needs: when it is full new connections are dropped, ours or not (T:H7).
+// The kernel's table of connections, which REDIRECT, spoofed sources and a gate need: when it is full new connections are
+// dropped, ours or not (T:H7).
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ class ConntrackWatch {
   bool told_ = false;
 };
 
-// Some listener depends on it.
+// Some listener depends on it: it redirects; TPROXY diverts to it what a gate has taken, which the connection's mark
+// says; or it connects with the addresses of clients, whose answers are known by that mark, and its zone.
 bool needs_conntrack(const config::Config& config);
 
 }  // namespace firewall

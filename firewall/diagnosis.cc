@@ -114,7 +114,7 @@ class Diagnosis {
   void conntrack() {
     const std::string directory = "/proc/sys/net/netfilter";
     if (needs_conntrack(config_) && !std::ifstream(directory + "/nf_conntrack_max"))
-      add("this kernel tracks no connections, which REDIRECT needs", "modprobe nf_conntrack");
+      add("this kernel tracks no connections, which REDIRECT, spoofed sources and a gate need", "modprobe nf_conntrack");
     if (const auto sentence = ConntrackWatch(directory).look()) {
       const std::size_t end = sentence->find(". ");
       add(sentence->substr(0, end), end == std::string::npos ? "" : sentence->substr(end + 2));

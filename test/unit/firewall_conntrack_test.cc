@@ -37,6 +37,7 @@ TEST_CASE("the log hears once that connection tracking is nearly full, and again
   const auto told = watch.look();
   REQUIRE(told);
   CHECK(told->find("80 of 100") != std::string::npos);
+  CHECK(told->find("to this host and through it") != std::string::npos);
   CHECK(told->find("sysctl -w net.netfilter.nf_conntrack_max=200") != std::string::npos);
   tables.hold("99", "100");
   CHECK(!watch.look());
@@ -61,12 +62,29 @@ TEST_CASE("tables without a bound, and what is no number") {
   CHECK(!watch.look());
 }
 
-TEST_CASE("who redirects needs it") {
+TEST_CASE("who redirects, spoofs or has a gate needs it") {
   config::Config config;
+  config.downstreams["original"].original = true;
+  config.downstreams["plain"].identity = config::Identity::none;
   config.listeners.resize(2);
+  for (config::Listener& each : config.listeners) each.downstream = "plain";
+  config::Listener& listener = config.listeners[1];
+  config.firewall.gate.queue = 100;
+  CHECK(!firewall::needs_conntrack(config));  // nothing is intercepted
+  config.firewall.gate.queue = 0;
+  listener.intercept = config::Intercept::tproxy;
   CHECK(!firewall::needs_conntrack(config));
-  config.listeners[1].intercept = config::Intercept::tproxy;
+  config.firewall.gate.queue = 100;
+  CHECK(firewall::needs_conntrack(config));
+  config.firewall.gate.queue = 0;
+  listener.downstream = "original";  // as the client, unless something else is said
+  CHECK(firewall::needs_conntrack(config));
+  config.downstreams["original"].identity = config::Identity::xclient;
   CHECK(!firewall::needs_conntrack(config));
+  config.downstreams["plain"].identity = config::Identity::spoof;
+  listener.downstream = "plain";
+  CHECK(firewall::needs_conntrack(config));
+  config.downstreams["plain"].identity = config::Identity::none;
   config.listeners[0].intercept = config::Intercept::redirect;
   CHECK(firewall::needs_conntrack(config));
 }
