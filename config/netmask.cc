@@ -56,9 +56,8 @@ std::expected<Netmask, std::string> parse_netmask(std::string_view text) {
       return std::unexpected("has no prefix length between 0 and " + std::to_string(most) + " behind the slash");
   }
   netmask.prefix = bits + (ipv4 ? mapped_bits : 0);
-  for (unsigned bit = netmask.prefix; bit < 128; ++bit)
-    if ((netmask.network[bit / 8] >> (7 - bit % 8) & 1U) != 0)
-      return std::unexpected("has bits set behind its prefix length; write the network's own address");
+  if (leading_bits(netmask.network, netmask.prefix) != netmask.network)
+    return std::unexpected("has bits set behind its prefix length; write the network's own address");
   return netmask;
 }
 
@@ -76,15 +75,22 @@ std::array<std::uint8_t, 16> octets_of(const sockaddr* address) {
   return octets;
 }
 
-Netmask network_around(std::array<std::uint8_t, 16> address, unsigned prefix) {
-  for (unsigned bit = prefix; bit < 128; ++bit)
-    address[bit / 8] = static_cast<std::uint8_t>(address[bit / 8] & ~(0x80U >> (bit % 8)));
+std::array<std::uint8_t, 16> leading_bits(const std::array<std::uint8_t, 16>& address, unsigned prefix) {
+  std::array<std::uint8_t, 16> network = address;
+  for (unsigned octet = 0; octet < network.size(); ++octet) {
+    const unsigned kept = prefix > octet * 8 ? std::min(prefix - octet * 8, 8U) : 0;
+    network[octet] = static_cast<std::uint8_t>(network[octet] & (0xFF00U >> kept));
+  }
+  return network;
+}
+
+Netmask network_around(const std::array<std::uint8_t, 16>& address, unsigned prefix) {
   Netmask netmask;
-  netmask.network = address;
+  netmask.network = leading_bits(address, prefix);
   netmask.prefix = prefix;
   const bool four = is_ipv4(netmask);
   char text[INET6_ADDRSTRLEN] = "";
-  inet_ntop(four ? AF_INET : AF_INET6, address.data() + (four ? 12 : 0), text, sizeof text);
+  inet_ntop(four ? AF_INET : AF_INET6, netmask.network.data() + (four ? 12 : 0), text, sizeof text);
   netmask.text = text;
   if (prefix != 128) netmask.text += "/" + std::to_string(prefix - (four ? mapped_bits : 0));
   return netmask;

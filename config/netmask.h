@@ -30,8 +30,10 @@ bool contains(const std::vector<Netmask>& netmasks, const sockaddr* address);
 // The 16 octets of an address, IPv4 mapped; all zero for other families.
 std::array<std::uint8_t, 16> octets_of(const sockaddr* address);
 
+// `address` with nothing but its leading `prefix` bits.
+std::array<std::uint8_t, 16> leading_bits(const std::array<std::uint8_t, 16>& address, unsigned prefix);
 // The network of the leading `prefix` of 128 bits that an address is in.
-Netmask network_around(std::array<std::uint8_t, 16> address, unsigned prefix);
+Netmask network_around(const std::array<std::uint8_t, 16>& address, unsigned prefix);
 bool is_ipv4(const Netmask& netmask);
 // They have an address in common.
 bool overlap(const Netmask& one, const Netmask& other);

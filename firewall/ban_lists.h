@@ -22,8 +22,8 @@ bool touch(const AddressRange& one, const AddressRange& other);
 // Of what is left of two bans; 0 = until it is removed.
 bool ends_sooner(std::chrono::seconds one, std::chrono::seconds other);
 
-// Where a ban for an offence belongs among those that are in force (ban_for_offence); `nested`: one network may be banned
-// inside another one.
+// Where a ban for an offence belongs among those that are in force (ban_for_offence); `nested`: one network may be
+// banned inside another one.
 struct Place {
   std::optional<Ban> before{};  // nothing is to be done: this one is in force
   config::Netmask network{};    // else: to be banned

@@ -84,8 +84,8 @@ std::string nft_addition(Version version, const std::string& name, const std::st
                          const std::vector<std::string>& inside) {
   std::string text;
   for (const std::string& each : inside) text += nft_element("delete", version, each);
-  // An entry that is there keeps what it has unless it goes first; one that is not there could not go. With others inside
-  // it is not there, and nft would not let it come twice.
+  // An entry that is there keeps what it has unless it goes first; one that is not there could not go. With others
+  // inside it is not there, and nft would not let it come twice.
   if (inside.empty()) text += nft_element("add", version, name) + nft_element("delete", version, name);
   return text + nft_element("add", version, name, more);
 }

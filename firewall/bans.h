@@ -24,14 +24,14 @@ struct Ban {
 
 // The error is a sentence: not root, no ipset, or no rules with bans in force.
 std::expected<std::vector<Ban>, std::string> list_bans();
-// By hand: for `time` from now on, whatever was said of this network before; 0 = until it is removed. Not a network that touches
-// the allow-list in force, and not all addresses at once. With nft no banned network lies inside another one: a wider
-// one takes the place of those inside that end sooner; inside a wider one that lasts as long there is nothing to do;
-// the rest are errors.
+// By hand: for `time` from now on, whatever was said of this network before; 0 = until it is removed. Not a network
+// that touches the allow-list in force, and not all addresses at once. With nft no banned network lies inside another
+// one: a wider one takes the place of those inside that end sooner; inside a wider one that lasts as long there is
+// nothing to do; the rest are errors.
 std::expected<void, std::string> ban(const config::Netmask& network, std::chrono::seconds time, std::string reason);
 // Of a client that has offended: `network` for `time`, unless that, or a wider one, is banned for as long already. With
-// nft also unless a wider one is banned at all; and where `network` holds somebody who is banned for longer the client's
-// address alone. What comes back bans the client now, and is the network to lift.
+// nft also unless a wider one is banned at all; and where `network` holds somebody who is banned for longer the
+// client's address alone. What comes back bans the client now, and is the network to lift.
 struct Standing {
   Ban ban;
   bool before = false;  // it was there already

@@ -29,7 +29,8 @@ std::optional<std::string> ConntrackWatch::look() {
   if (told_ || share < loud_from) return std::nullopt;
   told_ = true;
   return fmt::format(
-      "connection tracking is nearly full: {} of {} places are taken; when it is, new connections to this host and through it are dropped. "
+      "connection tracking is nearly full: {} of {} places are taken; when it is, new connections to this host and "
+      "through it are dropped. "
       "Raise it: sysctl -w net.netfilter.nf_conntrack_max={} (and in /etc/sysctl.d, to keep it)",
       *count, *most, *most * 2);
 }

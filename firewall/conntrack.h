@@ -1,5 +1,5 @@
-// The kernel's table of connections, which REDIRECT, spoofed sources and a gate need: when it is full new connections are
-// dropped, ours or not (T:H7).
+// The kernel's table of connections, which REDIRECT, spoofed sources and a gate need: when it is full new connections
+// are dropped, ours or not (T:H7).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ class ConntrackWatch {
   // `directory` holds nf_conntrack_count and nf_conntrack_max.
   explicit ConntrackWatch(std::string directory = "/proc/sys/net/netfilter") : directory_(std::move(directory)) {}
 
-  // Once when 80 of 100 places are taken, and again only after they were fewer than 60: a sentence for the log, with the
-  // mend. Nothing otherwise, nor where the kernel tracks no connections.
+  // Once when 80 of 100 places are taken, and again only after they were fewer than 60: a sentence for the log, with
+  // the mend. Nothing otherwise, nor where the kernel tracks no connections.
   std::optional<std::string> look();
 
  private:

@@ -1,6 +1,7 @@
 #include "firewall/plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -13,10 +14,8 @@ using config::Backend;
 using config::Intercept;
 using config::Scope;
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& each : words) out += (out.empty() ? "" : ", ") + each;
-  return out;
+std::string not_loaded(const std::vector<std::string>& missing) {
+  return fmt::format("the kernel does not load {}", fmt::join(missing, ", "));
 }
 
 bool is_linux(Backend backend) { return backend == Backend::nft || backend == Backend::iptables; }
@@ -56,13 +55,13 @@ std::optional<Backend> choose(Backend wanted, const Rules& rules, const Facts& f
   if (wanted != Backend::iptables && without_nft.empty()) return Backend::nft;
   if (wanted != Backend::nft && without_iptables.empty()) return Backend::iptables;
   if (wanted != Backend::iptables)
-    errors.push_back(fmt::format("nft cannot do it here: {}",
-                                 facts.nft.empty() ? "there is no nft, or no kernel for it (package nftables)"
-                                                   : "the kernel does not load " + joined(without_nft)));
+    errors.push_back(fmt::format(
+        "nft cannot do it here: {}",
+        facts.nft.empty() ? "there is no nft, or no kernel for it (package nftables)" : not_loaded(without_nft)));
   if (wanted != Backend::nft)
     errors.push_back(fmt::format("iptables cannot do it here: {}",
                                  facts.iptables.empty() ? "there is no iptables, or no kernel for it (package iptables)"
-                                                        : "the kernel does not load " + joined(without_iptables)));
+                                                        : not_loaded(without_iptables)));
   return std::nullopt;
 }
 

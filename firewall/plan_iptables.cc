@@ -108,7 +108,9 @@ class IptablesPlan {
       step_out({.why = fmt::format("IPv{}: the jump from {} in {}", number_of(version_), hook.chain, hook.table),
                 .command = jump(hook, "-D"),
                 .condition = Condition{jump(hook, "-C").argv}});
-    for (const Hook& hook : hooks_) chain_out(hook.table, hook.ours);  // they refer to the others
+    std::set<std::pair<std::string, std::string>> gone;
+    for (const Hook& hook : hooks_)  // they refer to the others
+      if (gone.emplace(hook.table, hook.ours).second) chain_out(hook.table, hook.ours);
     for (const auto& [table, chains] : bodies_)
       for (const auto& [name, body] : chains)
         if (std::ranges::none_of(hooks_, [&](const Hook& hook) { return hook.ours == name; })) chain_out(table, name);
@@ -371,8 +373,8 @@ void plan_iptables(Draft& draft) {
   for (const Version version : {Version::v4, Version::v6})
     if (draft.rules.any(version)) families.emplace_back(draft, version);
   for (IptablesPlan& each : families) each.sets();
-  // Whatever has no mark goes by us where there is a gate: it marks before anybody looks. Without one, and one may be in
-  // force until now, nobody looks any more before marks stop: "nat" and "mangle" come before "raw" in Tables::all.
+  // Whatever has no mark goes by us where there is a gate: it marks before anybody looks. Without one, and one may be
+  // in force until now, nobody looks any more before marks stop: "nat" and "mangle" come before "raw" in Tables::all.
   const bool gate = draft.rules.queue != 0;
   for (const Tables tables : gate ? std::vector{Tables::that_decide, Tables::that_divert} : std::vector{Tables::all}) {
     for (IptablesPlan& each : families) each.chains(tables);

@@ -8,11 +8,7 @@
 
 namespace firewall {
 
-std::string nft::list(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& each : words) out += (out.empty() ? "" : ", ") + each;
-  return out;
-}
+std::string nft::list(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, ", ")); }
 
 std::string nft::match(const Diversion& each, const std::string& destinations) {
   const std::string_view direction = each.scope == config::Scope::output ? "oifname" : "iifname";

@@ -36,8 +36,8 @@ std::string sets(const Rules& rules, bool filled) {
   return text;
 }
 
-// What the skip lists hold is left alone by this listener and by all behind it. The lists are in the rules, so that they
-// go with them.
+// What the skip lists hold is left alone by this listener and by all behind it. The lists are in the rules, so that
+// they go with them.
 std::string reset(const Diversion& each) {
   const int number = number_of(each.version);
   const std::string_view family = each.version == Version::v4 ? "ip" : "ip6";
@@ -46,8 +46,8 @@ std::string reset(const Diversion& each) {
   for (const auto& [end, skipped] :
        {std::pair{"saddr", &each.skip_sources}, std::pair{"daddr", &each.skip_destinations}})
     if (!skipped->empty()) rules += fmt::format("\t\t{} {} {} {{ {} }} return\n", what, family, end, list(*skipped));
-  return rules + fmt::format("\t\t{0} {1} saddr @banned{2} {1} saddr != @never{2} reject with tcp reset\n", what, family,
-                             number);
+  return rules + fmt::format("\t\t{0} {1} saddr @banned{2} {1} saddr != @never{2} reject with tcp reset\n", what,
+                             family, number);
 }
 
 }  // namespace

@@ -31,12 +31,8 @@ bool listed(const std::vector<std::string>& networks, const std::string& address
   const auto one = config::parse_netmask(address);
   if (!one) return false;
   return std::ranges::any_of(networks, [&](const std::string& text) {
-    auto network = config::parse_netmask(text);
-    if (!network || one->prefix < network->prefix) return false;
-    auto cut = one->network;
-    for (unsigned bit = network->prefix; bit < 128; ++bit)
-      cut[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> (bit % 8)));
-    return cut == network->network;
+    const auto network = config::parse_netmask(text);
+    return network && one->prefix >= network->prefix && overlap(*one, *network);
   });
 }
 

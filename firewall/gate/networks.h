@@ -23,7 +23,4 @@ class Networks {
   std::vector<Length> lengths_;
 };
 
-// `address` with nothing but its first `prefix` bits.
-Address network_of(const Address& address, unsigned prefix);
-
 }  // namespace gate

@@ -53,7 +53,7 @@ bool is_v4(const Address& address) {
 }
 
 Address network_of(const Address& address, unsigned prefix_v4, unsigned prefix_v6) {
-  return network_of(address, is_v4(address) ? mapped_bits + prefix_v4 : prefix_v6);
+  return config::leading_bits(address, is_v4(address) ? mapped_bits + prefix_v4 : prefix_v6);
 }
 
 }  // namespace gate

@@ -107,7 +107,7 @@ TEST_CASE("gate networks: the same answer as network by network") {
                                              : v6(0x20010DB8'00000000U | random() % 16, random() % 512);
       const unsigned least = gate::is_v4(near) ? 96 : 0;
       const auto prefix = least + static_cast<unsigned>(random() % (129 - least));
-      all.push_back({.text = "", .network = network_of(near, prefix), .prefix = prefix});
+      all.push_back({.text = "", .network = config::leading_bits(near, prefix), .prefix = prefix});
       for (Address each : {near, all.back().network}) {
         addresses.push_back(each);
         each[random() % 16] ^= static_cast<std::uint8_t>(1U << random() % 8);
