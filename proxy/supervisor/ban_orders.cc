@@ -114,7 +114,7 @@ std::string BanOrders::Order::reason() const {
 }
 
 void BanOrders::take(const Message& message, Clock::time_point now) {
-  const auto request = ban_request_in(message, *config_);
+  const auto request = ended_ ? std::nullopt : ban_request_in(message, *config_);
   if (!request) return;
   if (now - judged_since_ >= seconds{1}) {
     judged_since_ = now;
@@ -127,6 +127,13 @@ void BanOrders::take(const Message& message, Clock::time_point now) {
   const auto time = std::chrono::ceil<seconds>(listener.bans.rule_for(request->what).time);
   if (known(network->text, std::min(same_again, (time + seconds{1}) / 2), time, now)) return;
   waiting_.push_back({*request, *network, time, listener.name});
+}
+
+void BanOrders::end() {
+  ended_ = true;
+  if (!waiting_.empty())
+    log_.say(0, Level::info, fmt::format("{} clients are not banned any more: gatepost ends", waiting_.size()));
+  waiting_.clear();
 }
 
 // Heard a moment ago: a client goes on in the session that it has. If not, it counts from now on.
@@ -234,6 +241,7 @@ bool BanOrders::bury(pid_t pid, Clock::time_point now) {
 // The one line for the operator: who, why, how long, and how to lift it.
 void BanOrders::tell(const Order& order, const std::string& outcome) {
   const auto banned = standing_in(outcome);
+  if (!banned && ended_) return;
   if (!banned) recent_.erase(order.network.text);
   const Level level = banned ? Level::warning : Level::error;
   admin::Record line = log_.record(level);

@@ -38,6 +38,8 @@ class BanOrders {
   BanOrders(std::shared_ptr<const config::Config> config, admin::Log& log) : config_(std::move(config)), log_(log) {}
 
   void take(const Message& message, Clock::time_point now);
+  // The lists go with the rules: from now on nobody is banned, and that is no error. The log has how many waited.
+  void end();
   // Starts a child when there is something for it, and ends one that takes too long.
   void act(Clock::time_point now);
   std::optional<Clock::time_point> next_due(Clock::time_point now) const;
@@ -74,6 +76,7 @@ class BanOrders {
   unsigned budget_ = most_at_once, judged_ = 0, refused_ = 0;
   Clock::time_point refilled_{}, judged_since_{}, told_dropped_{};
   std::uint64_t dropped_ = 0;
+  bool ended_ = false;
 };
 
 }  // namespace supervisor

@@ -62,6 +62,7 @@ class Family {
 
   // Drain or cut: the proxy is told, the listening sockets are closed, and it is not started again.
   void end_proxy(Message::Kind kind);
+  void end_bans() { bans_.end(); }  // the kernel's lists are about to go
   bool messages_in_flight() const { return window_.in_use(); }
   bool proxy_running() const { return proxy_.running(); }
   // When the proxy is gone: the others are told, and not started again.

@@ -162,6 +162,7 @@ void Supervisor::let_go() {
     return log_.say(0, Level::info,
                     "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait "
                     "for the next start, or for gatepost firewall remove");
+  family_.end_bans();
   const auto removed = firewall::remove(config_.firewall.state_directory, [](const firewall::Step&) {});
   if (removed) return log_.say(0, Level::info, "the rules of the packet filter are withdrawn");
   for (const std::string& sentence : removed.error().sentences)

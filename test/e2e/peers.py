@@ -83,6 +83,7 @@ class Downstream:
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
         self.nested = 0  # as if a transaction were open, until it has had more connections than these
         self.at_mail = []  # replies to the next MAIL commands; b"": hangs up instead
+        self.resets = 0  # RSET that were answered
         self.greetings = []  # EHLO lines, of all connections
         self.forwarded = []  # XFORWARD lines, of all connections
         self._connections = set()
@@ -193,6 +194,7 @@ class Downstream:
                 elif verb == b"RSET":
                     sender, recipients = b"", []
                 answer(b"250 2.0.0 Ok")
+                self.resets += verb == b"RSET"
 
     @staticmethod
     def _content(lines):

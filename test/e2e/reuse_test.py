@@ -85,8 +85,11 @@ class ReuseTest(unittest.TestCase):
     def test_refused_messages_wear_it_out(self):
         gatepost = self.serve()
         self.replies = [b"550 5.7.1 no"] * 3
-        for _ in range(3):
+        for number in range(3):
             self.assertEqual(self.session(gatepost), [550])
+            # The connection is kept when its RSET is answered, which the client does not wait for.
+            if number < 2:
+                wait_until(lambda: self.downstream.resets > number, "the reply to RSET")
         self.settled(1, 1)
         self.assertEqual(self.session(gatepost), [250])
         self.settled(2, 1)
