@@ -9,9 +9,13 @@
 namespace session {
 
 void ClientLeg::take_input() {
+  stream_->look_again();
+  take_announced_input();
+}
+
+void ClientLeg::take_announced_input() {
   // A line without end is dropped as it comes, so that it never fills the buffer.
   more_ = false;
-  stream_->look_again();
   for (unsigned reads = 0; !gone() && !full(); ++reads) {
     more_ = reads == most_reads;
     if (more_) return;

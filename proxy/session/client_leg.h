@@ -23,6 +23,8 @@ class ClientLeg {
   // Takes the bytes that are there, without waiting, while fewer than 64 KiB are unread, and up to a bound. After this
   // gone() is current, unless has_more(): then let others have a turn, and come again without waiting.
   void take_input();
+  // The same for what the loop knows of, without asking the kernel whether there is more since.
+  void take_announced_input();
   bool has_more() const { return more_; }
   bool gone() const { return end_ != io::IoStatus::ok; }  // FIN or RST has been seen
   bool reset() const { return end_ == io::IoStatus::reset; }

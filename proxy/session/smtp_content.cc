@@ -40,7 +40,7 @@ Task<> SmtpSession::on_data() {
   if (!group_.empty()) co_await settle();
   if (ending_) co_return;
   if (std::optional<Reply> refusal = refuse_content(Verb::data)) co_return own(std::move(*refusal));
-  client_->take_input();
+  client_->take_announced_input();  // of what comes from now on nobody could say that it came too early
   if (client_->has_unread()) {
     note(admin::Level::warning, "spoke_before_354");
     co_return end_with(reply::make(554, "5.5.0", "Protocol error: you must wait for the reply to DATA"));
