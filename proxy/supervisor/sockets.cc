@@ -17,7 +17,9 @@ namespace {
 
 using scanner::OwnedFd;
 
-constexpr int backlog = 1024;
+// As many as net.core.somaxconn lets (listen(2)). When the queue is full the last packet of a handshake is dropped: the client
+// believes itself connected and waits for a banner, for long, as nobody but the server speaks first in SMTP.
+constexpr int backlog = 65535;
 
 enum class Share { no, yes };
 

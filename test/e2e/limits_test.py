@@ -3,9 +3,11 @@
 import contextlib
 import json
 import resource
+import shutil
 import smtplib
 import socket
 import struct
+import subprocess
 import unittest
 
 from common import Gatepost, Place, config_for, wait_until
@@ -104,6 +106,14 @@ class Limits(unittest.TestCase):
         self.gatepost(listener={"address": "unix:" + path, "max_client_sessions": 1})
         with UnixWire(path) as first, UnixWire(path) as second:
             self.assertEqual({first.reply()[0], second.reply()[0]}, {220, 421})
+
+    @unittest.skipUnless(shutil.which("ss"), "needs ss")
+    def test_as_many_may_wait_to_be_accepted_as_the_kernel_lets(self):
+        """Beyond that a client believes itself connected, and waits for a banner that nobody owes it."""
+        gatepost = self.gatepost()
+        rows = subprocess.run(["ss", "-Hltn", f"sport = :{gatepost.port}"], capture_output=True, text=True, check=True).stdout
+        with open("/proc/sys/net/core/somaxconn") as most:
+            self.assertEqual({row.split()[2] for row in rows.splitlines()}, {most.read().strip()})
 
     def test_memory(self):
         gatepost = self.gatepost(limits={"memory": "1M"})  # less than any process has
