@@ -22,12 +22,12 @@ void add_line(Counters& found, const std::string& line) {
   const std::size_t at = line.find(mark);
   std::uint64_t packets = 0;
   if (at == std::string::npos || !line.starts_with('[')) return;
-  if (line.find(" -A GATEPOST_") == std::string::npos) return;
+  if (line.find(" -A GATEPOST") == std::string::npos) return;
   if (std::from_chars(line.data() + 1, line.data() + line.size(), packets).ec != std::errc{}) return;
   const std::size_t begin = at + mark.size();
   std::string label = line.substr(begin, line.find(' ', begin) - begin);
   std::erase(label, '"');  // there or not, as it is this version's habit
-  found[label] = packets;
+  found[label] += packets;  // one rule for each interface and fifteen ports
 }
 
 Counters of_iptables(const Plan& plan) {

@@ -9,7 +9,7 @@
 
 namespace firewall {
 
-// Label of a diversion -> connections. A label that is missing has no rule in the kernel. Empty for backends that count
+// Label of a diversion -> connections; undecided_label(): those that went by a fail-open gate that did not answer. A label that is missing has no rule in the kernel. Empty for backends that count
 // nothing by label.
 using Counters = std::map<std::string, std::uint64_t>;
 

@@ -229,6 +229,7 @@ class IptablesPlan {
 
   // What was decided on the first packet holds for the connection, and is done before anything is diverted.
   void obey_first_packets() {
+    if (rules_.queue != 0 && rules_.open) count_undecided();
     for (const Hook& hook : hooks_)
       if (hook.table == "nat")
         rule(hook, hook.ours,
@@ -244,6 +245,15 @@ class IptablesPlan {
                  "-m mark --mark {} -m connmark ! --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
                  masked(mark), masked(mark_own), mark_mask, mark_mask));
     rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
+  }
+  // Nobody has decided about them: the gate does not run, or its queue is full. They are let by, and so counted.
+  void count_undecided() {
+    for (const Diversion* each : mine_) {
+      std::string which = fmt::format(" -m tcp --syn -m mark --mark 0/{:#x}", mark_mask);
+      if (each->scope == Scope::output)  // our own were not asked about
+        which += fmt::format(" -m owner ! --uid-owner {}", rules_.proxy_uid);
+      dispatch(*each, hook_of(*each), which, "-m comment --comment " + undecided_label(*each));
+    }
   }
   // The decision itself: the list of the banned, then the gate.
   void decide(const Diversion& each, const Hook& raw) {
@@ -282,7 +292,8 @@ class IptablesPlan {
   }
 
   // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.
-  void dispatch(const Diversion& each, const Hook& hook, const std::string& first) {
+  void dispatch(const Diversion& each, const Hook& hook, const std::string& first, std::string what = {}) {
+    if (what.empty()) what = "-g " + chain_of(each);
     const char* direction = each.scope == Scope::output ? "-o" : "-i";
     std::vector<std::string> ways;
     for (const std::string& name : each.interfaces) ways.push_back(fmt::format("{} {}", direction, name));
@@ -294,7 +305,7 @@ class IptablesPlan {
     for (const std::string& way : ways)
       for (const std::string& ports : port_lists(each.ports))
         rule(hook, hook.ours,
-             fmt::format("{} -p tcp -m multiport --dports {}{} -g {}", way, ports, more, chain_of(each)));
+             fmt::format("{} -p tcp -m multiport --dports {}{} {}", way, ports, more, what));
   }
 
   void one(const Diversion& each) {

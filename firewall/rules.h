@@ -38,6 +38,8 @@ struct Diversion {
 
   // "input4.NAME": unique in a plan, begins with a letter, and fits wherever a packet filter wants a name.
   std::string label() const;
+  // Of what would have been diverted by it, had there been a decision: "input4.NAME-undecided".
+  friend std::string undecided_label(const Diversion& each) { return each.label() + "-undecided"; }
   // The listener: "192.0.2.7:2525", "[2001:db8::7]:2525", ":2525" of all addresses.
   std::string target() const;
   // Of the way redirect: to the address of the interface (or to loopback, from this host itself), which is the

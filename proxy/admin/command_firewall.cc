@@ -198,6 +198,15 @@ int remove_command(const Arguments& arguments) {
   return told(done, arguments, "removed", "nothing is in force", EX_OK);
 }
 
+// By a gate that is fail-open and did not answer; nothing where there is no such gate.
+std::optional<std::uint64_t> unscanned(const firewall::State& state, const firewall::Counters& counters) {
+  std::optional<std::uint64_t> all;
+  for (const firewall::Diversion& each : state.plan.diversions)
+    if (const auto found = counters.find(undecided_label(each)); found != counters.end())
+      all = all.value_or(0) + found->second;
+  return all;
+}
+
 std::string table_of(const firewall::State& state, const firewall::Counters& counters) {
   std::string text = fmt::format("{:<24} {:<8} {:<5} {:>12}\n", "LISTENER", "SCOPE", "IP", "CONNECTIONS");
   for (const firewall::Diversion& each : state.plan.diversions) {
@@ -205,6 +214,8 @@ std::string table_of(const firewall::State& state, const firewall::Counters& cou
     text += fmt::format("{:<24} {:<8} IPv{} {:>13}\n", each.listener, firewall::to_string(each.scope),
                         number_of(each.version), found == counters.end() ? "no rule" : std::to_string(found->second));
   }
+  if (const auto by = unscanned(state, counters))
+    text += fmt::format("{} connections went by gatepost, unscanned, while its gate did not answer\n", *by);
   return text;
 }
 
@@ -220,12 +231,14 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
     if (found != counters.end()) rule.add("connections", Node::of(found->second));
     rules.children.push_back(std::move(rule));
   }
-  return config::format(Node::object()
-                            .add("applied", Node::of(true))
-                            .add("intact", Node::of(intact))
-                            .add("confirmed", Node::of(state.phase == firewall::State::Phase::applied))
-                            .add("backend", Node::of(firewall::to_string(state.plan.backend)))
-                            .add("rules", std::move(rules)));
+  Node status = Node::object()
+                    .add("applied", Node::of(true))
+                    .add("intact", Node::of(intact))
+                    .add("confirmed", Node::of(state.phase == firewall::State::Phase::applied))
+                    .add("backend", Node::of(firewall::to_string(state.plan.backend)))
+                    .add("rules", std::move(rules));
+  if (const auto by = unscanned(state, counters)) status.add("unscanned", Node::of(*by));
+  return config::format(status);
 }
 
 int status_command(const Arguments& arguments) {

@@ -206,6 +206,8 @@ void Family::bury(Child& child, const End& end) {
   if (!expected || (end.signal != 0 && end.signal != SIGTERM))
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
+  if (&child == &gate_ && !ending && config_->firewall.gate.on_failure == config::OnFailure::open)
+    say(Level::error, "new connections go by gatepost, unscanned, until a gate runs; gatepost firewall status counts them");
   if (&child != &proxy_) return;
   full_listeners_.clear();
   tell_gate();

@@ -1,5 +1,6 @@
 """firewall.manage with a gate: what a gatepost that has ended leaves behind is what firewall.gate.on_failure says, whether it
 was told to end or was killed, and nobody gets past a fail-closed one unscanned."""
+import json
 import os
 import re
 import signal
@@ -93,6 +94,18 @@ class GateManage(Firewall):
                 self.assertEqual(snapshot(self.gateway), before)
                 for each in self.servers.values():
                     each.close()
+
+    def test_who_goes_by_a_gate_that_is_gone_is_counted(self):
+        gatepost = self.serve("open")
+        self.assertEqual(self.whom(4), "gatepost")
+        status = [PROGRAM, "firewall", "status", "-c", self.place / "gatepost.json"]
+        self.assertIn("\n0 connections went by gatepost, unscanned", self.gateway.run(status).stdout)
+        os.kill(gatepost.child("gate"), signal.SIGSTOP)  # and so no new one is ready before this one is killed
+        gatepost.kill()
+        for version in (4, 6, 6):
+            self.assertEqual(self.whom(version), "nobody")
+        self.assertIn("\n3 connections went by gatepost, unscanned", self.gateway.run(status).stdout)
+        self.assertEqual(json.loads(self.gateway.run([*status, "--json"]).stdout)["unscanned"], 3)
 
     def test_rules_of_an_earlier_life_are_withdrawn_by_one_that_could_not_apply_its_own(self):
         before = snapshot(self.gateway)
