@@ -1,5 +1,7 @@
 """gatepost before a Postfix on the same host that trusts this host, as Postfix does by default: connections to its port 25
-are intercepted, the client is 203.0.113.9, and in no way of interception does the Postfix become an open relay (T:H1)."""
+are intercepted by the rules that gatepost writes itself, the client is 203.0.113.9, and in no way of interception does the
+Postfix become an open relay (T:H1)."""
+import signal
 import smtplib
 import subprocess
 import unittest
@@ -21,14 +23,10 @@ def setUpModule():
     network = far_network.laid_for_module(postfix_server)
 
 
-def run(*lines):
-    for line in lines:
-        subprocess.run(line.split(), check=True, stdin=subprocess.DEVNULL)
-
-
 class Story(unittest.TestCase):
     """One Postfix at port 25 of this host, and one gatepost; all in the network of this process."""
 
+    backend = "nft"
     options = ""  # of its smtpd at port 25
 
     def setUp(self):
@@ -46,27 +44,14 @@ class Story(unittest.TestCase):
     def serve(self, intercept, downstream):
         config = config_for(self.place, scan=False, loops=1)
         config["listeners"] = [{"name": name, "address": f"{address}:{PORT}", "downstream": "mta", "intercept": intercept,
-                                "protected": [HERE, HERE6]} for name, address in (("four", "0.0.0.0"), ("six", "[::]"))]
+                                "interfaces": ["near"], "protected": [HERE, HERE6]} for name, address in (("four", "0.0.0.0"), ("six", "[::]"))]
         config["downstreams"] = {"mta": downstream}
+        config["firewall"] = {"backend": self.backend, "manage": True, "state_directory": str(self.place / "rules")}
         self.gatepost = Gatepost(self.place, config)
         self.addCleanup(self.gatepost.__exit__, None)
-
-    def redirect(self):
-        for tool in ("iptables", "ip6tables"):
-            rule = f"PREROUTING -i near -p tcp --dport 25 -j REDIRECT --to-ports {PORT}"
-            run(f"{tool} -w -t nat -A {rule}")
-            self.addCleanup(run, f"{tool} -w -t nat -D {rule}")
-
-    def tproxy(self):
-        own = "0x02000000/0x0f000000"
-        for tool, version, default in (("iptables", 4, "0.0.0.0/0"), ("ip6tables", 6, "::/0")):
-            run(f"{tool} -w -t mangle -A PREROUTING -i near -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}",
-                f"{tool} -w -t mangle -A OUTPUT -m mark --mark {own} -j CONNMARK --save-mark",
-                f"{tool} -w -t mangle -A OUTPUT -m connmark --mark {own} -m mark ! --mark {own} -j MARK --set-mark 1",
-                f"ip -{version} rule add fwmark 1 lookup 100",
-                f"ip -{version} route add local {default} dev lo table 100")
-            self.addCleanup(run, f"{tool} -w -t mangle -F", f"ip -{version} rule del fwmark 1 lookup 100",
-                            f"ip -{version} route flush table 100")
+        self.addCleanup(self.gatepost.wait)
+        self.addCleanup(self.gatepost.signal, signal.SIGTERM)  # and with it its rules
+        self.gatepost.log.wait_for(f"the rules of the packet filter are in force, by {self.backend}")
 
     def greet(self, source):
         wire = network.wire(25, source)
@@ -106,12 +91,10 @@ class Trusting(Story):
 
     def test_tproxy_with_a_spoofed_source(self):
         self.serve("tproxy", {"original": True, "identity": "spoof"})
-        self.tproxy()
         self.assert_no_relay()
 
     def test_redirect_to_a_port_for_the_proxy_header(self):
         self.serve("redirect", {"servers": [f"127.0.0.1:{self.proxied}"], "identity": "proxy-v2"})
-        self.redirect()
         self.assert_no_relay()
 
     def test_check_probe_finds_it_beforehand(self):
@@ -123,11 +106,14 @@ class Trusting(Story):
 
     def test_redirect_and_nothing_told_is_turned_away(self):
         self.serve("redirect", {"original": True})
-        self.redirect()
         for source in (CLIENT, CLIENT6):
             _, banner = self.greet(source)
             self.assertEqual(banner[0], 421)
         wait_until(lambda: "smtpd_authorized_xclient_hosts" in self.gatepost.log.text(), "the line that mends it")
+
+
+class TrustingByIptables(Trusting):
+    backend = "iptables"
 
 
 class WithXclient(Story):
@@ -135,8 +121,11 @@ class WithXclient(Story):
 
     def test_redirect_and_xclient(self):
         self.serve("redirect", {"original": True})
-        self.redirect()
         self.assert_no_relay()
+
+
+class WithXclientByIptables(WithXclient):
+    backend = "iptables"
 
 
 if __name__ == "__main__":
