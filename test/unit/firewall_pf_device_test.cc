@@ -9,11 +9,14 @@
 #include <cstring>
 #include <string>
 
-#include "config/endpoint.h"
 #include "firewall/pf_device.h"
 #include "firewall/pf_natlook.h"
+#include "test/unit/firewall_pf_fixture.h"
 
 namespace {
+
+using pf_test::at;
+using pf_test::text_of;
 
 struct Pf {
   int refuses_to_open = 0;
@@ -22,15 +25,6 @@ struct Pf {
   int asked_of = -1;
   config::Endpoint client, us, meant;
 } pf;
-
-config::Endpoint at(const std::string& text) { return *config::parse_address(text); }
-
-std::string text_of(const sockaddr_storage& address) {
-  config::Endpoint endpoint;
-  endpoint.address = address;
-  endpoint.length = address.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-  return to_text(endpoint);
-}
 
 int answer(pfioc_natlook& question) {
   pf_addr source{}, destination{};

@@ -2,10 +2,13 @@
 
 #include <string>
 
-#include "config/endpoint.h"
 #include "firewall/pf_natlook.h"
+#include "test/unit/firewall_pf_fixture.h"
 
 namespace {
+
+using pf_test::at;
+using pf_test::text_of;
 
 struct Address {
   std::uint8_t octets[16];
@@ -22,14 +25,6 @@ struct OpenBsd {
   std::uint16_t sport, dport, rsport, rdport;
   std::uint8_t af, proto, direction;
 };
-
-config::Endpoint at(const std::string& text) { return *config::parse_address(text); }
-std::string text_of(const sockaddr_storage& address) {
-  config::Endpoint endpoint;
-  endpoint.address = address;
-  endpoint.length = address.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-  return to_text(endpoint);
-}
 
 // A pf that knows one connection, and was asked rightly or says ENOENT.
 template <class Natlook>
