@@ -27,6 +27,7 @@ void* allocate(std::size_t size) {
   throw std::bad_alloc();
 }
 
+constexpr std::size_t of_a_quick_run = 13;
 constexpr std::size_t most_strikes = 40;  // of one dialogue, evenly spread; the first dialogues are struck everywhere
 
 void starve(const Script& script, bool everywhere) {
@@ -36,7 +37,7 @@ void starve(const Script& script, bool everywhere) {
   playbook::run(script, play);  // fills the pool of frames
   playbook::run(script, play);
   const std::size_t allocations = Starvation::count;
-  const std::size_t stride = everywhere ? 1 : std::max<std::size_t>(1, allocations / playbook::within_reach(most_strikes));
+  const std::size_t stride = everywhere ? 1 : std::max<std::size_t>(1, allocations / playbook::within_reach(most_strikes, of_a_quick_run));
   for (play.blow_at = 1; play.blow_at <= allocations; play.blow_at += stride) {
     const playbook::Outcome outcome = playbook::run(script, play);
     CHECK(outcome.struck);

@@ -8,12 +8,17 @@ namespace {
 using playbook::Blow;
 using playbook::Script;
 
-constexpr std::size_t most_moments = 120;
+struct Reach {
+  std::size_t window;
+  std::size_t most_moments, of_a_quick_run;
+};
+constexpr Reach reaches[] = {{playbook::Peer::unlimited, 120, 24}, {16, 120, 8}};  // narrow, so that writes wait, too
 
 void for_all(Blow blow) {
   for (const Script& script : playbook::read_scripts(DIALOGUES)) {
-    for (const std::size_t window : {playbook::Peer::unlimited, std::size_t(16)}) {  // narrow, so that writes wait, too
-      const playbook::Strikes strikes = playbook::strike_everywhere(script, blow, window, playbook::within_reach(most_moments));
+    for (const Reach& reach : reaches) {
+      const playbook::Strikes strikes = playbook::strike_everywhere(
+          script, blow, reach.window, playbook::within_reach(reach.most_moments, reach.of_a_quick_run));
       CHECK_MESSAGE(strikes.failure.empty(), strikes.failure);
       CHECK_MESSAGE(strikes.fell > 0, script.name << " was not struck");
     }
