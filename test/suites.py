@@ -30,7 +30,7 @@ SANITIZED = {"ASAN_OPTIONS": "strict_string_checks=1:detect_leaks=1",
 def builds(full):
     clang = {"CXX": "clang++-19", "CC": "clang-19"}
     return [
-        Build("build", "g++ -O2", ["--buildtype=release", "-Doptimization=2"], {}, True),
+        Build("build", "g++ -O2", ["-Doptimization=2"], {}, True),
         Build("build-asan", "g++ -O0, ASan and UBSan", ["-Doptimization=0", "-Ddebug=true", "-Dcpp_args=-g1", *SANITIZE],
               SANITIZED, full),
         Build("build-clang", "clang 19, ASan and UBSan" + ("" if full else ", codecs"),
