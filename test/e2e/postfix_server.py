@@ -62,6 +62,20 @@ def available():
     return os.geteuid() == 0 and os.path.exists(MASTER)
 
 
+def each_once(settings):
+    """The last value of each. Postfix would take it too, but every program of it warns of the others when it starts, postlogd
+    among them, which then waits for ever for room in its own socket if ten lines are there already."""
+    last = {}
+    for line in settings.splitlines(keepends=True):
+        if line[0].isspace():
+            last[name] += line
+        else:
+            name = line.split("=")[0].strip()
+            last.pop(name, None)  # behind those that its value may name
+            last[name] = line
+    return "".join(last.values())
+
+
 class Postfix:
     """`settings` and `services` are further lines of main.cf and master.cf; of two equal settings the later one counts."""
 
@@ -75,7 +89,7 @@ class Postfix:
         postfix = pwd.getpwnam("postfix")
         os.chown(self.directory + "/data", postfix.pw_uid, postfix.pw_gid)
         os.chown(self.directory + "/mail", MAILBOX_UID, MAILBOX_UID)
-        self._write("etc/main.cf", MAIN.format(place=self.directory, uid=MAILBOX_UID) + settings)
+        self._write("etc/main.cf", each_once(MAIN.format(place=self.directory, uid=MAILBOX_UID) + settings))
         self._write("etc/master.cf", SERVICES.format(port=self.port) + services)
         shutil.copy("/etc/postfix/dynamicmaps.cf", self.directory + "/etc/")
         checked = subprocess.run(["postfix", "-c", self.directory + "/etc", "check"], stdin=subprocess.DEVNULL,

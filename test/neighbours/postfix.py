@@ -64,7 +64,10 @@ class PostfixClient(postfix_server.Postfix):
                          settings=CLIENT.format(target=target, protocol=self.protocol))
 
     def send(self, letter):
-        queue_id = re.search(r"queued as (\w+)", submit(self.port, letter))[1]
+        try:
+            queue_id = re.search(r"queued as (\w+)", submit(self.port, letter))[1]
+        except OSError as error:
+            raise AssertionError(f"{self.name} as a client did not take {letter.case}: {error}\n{self.log()[-3000:]}") from error
 
         def finished():
             lines = [line for line in self.log().splitlines() if f" {queue_id}: " in line]
