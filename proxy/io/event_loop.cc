@@ -60,6 +60,7 @@ void EventLoop::arm_timer() {
 void EventLoop::run() {
   while (!quit_) {
     arm_timer();
+    ++turn_;
     stale_ = true;  // waiting takes time
     event_base_loop(base_, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (has_ready() ? EVLOOP_NONBLOCK : 0));
     fire_due(now());

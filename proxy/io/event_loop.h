@@ -1,6 +1,8 @@
 // The loop over libevent: one event_base per thread, no locks. event_loop.cc is the only file that knows libevent's event.
 #pragma once
 
+#include <cstdint>
+
 #include "proxy/io/loop.h"
 
 struct event;
@@ -17,6 +19,7 @@ class EventLoop : public Loop {
   TimePoint now() const override;
   void run();   // until quit(); then it may run again
   void quit() { quit_ = true; }
+  std::uint64_t turn() const { return turn_; }  // how many there have been
 
  private:
   friend class FdWatch;
@@ -28,6 +31,7 @@ class EventLoop : public Loop {
   mutable TimePoint now_{};
   mutable bool stale_ = true;
   TimePoint armed_ = never;
+  std::uint64_t turn_ = 0;
   bool quit_ = false;
 };
 

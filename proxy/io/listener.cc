@@ -1,5 +1,6 @@
 #include "proxy/io/listener.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -12,7 +13,7 @@
 namespace io {
 namespace {
 
-// One turn accepts a few connections, then lets the running sessions work.
+// One turn accepts a few connections at most, then lets the running sessions work.
 constexpr int accepts_per_turn = 16;
 constexpr Duration pause_when_starved = std::chrono::milliseconds(500);
 
@@ -44,8 +45,15 @@ void Listener::close() {
   socket_.reset();
 }
 
+// Nearly always one waits alone, and asking for a second costs a system call each time; a crowd comes turn after turn.
+int Listener::accepts_now() {
+  at_once_ = loop_.turn() == last_turn_ + 1 ? std::min(at_once_ * 2, accepts_per_turn) : 1;
+  last_turn_ = loop_.turn();
+  return at_once_;
+}
+
 void Listener::on_ready(FdWatch::Ready) {
-  for (int i = 0; i < accepts_per_turn; ++i) {
+  for (int left = accepts_now(); left > 0; --left) {
     Accepted accepted;
     accepted.peer_length = sizeof accepted.peer;
     accepted.socket.reset(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&accepted.peer), &accepted.peer_length,

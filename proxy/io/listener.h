@@ -30,6 +30,7 @@ class Listener final : public FdWatch::Owner {
 
  private:
   void on_ready(FdWatch::Ready ready) override;
+  int accepts_now();
   void turn_away();
   Task<> pause_for(Duration time);
 
@@ -40,6 +41,8 @@ class Listener final : public FdWatch::Owner {
   Welcome welcome_;
   Starved starved_;
   std::optional<FdWatch> watch_;
+  int at_once_ = 1;               // connections accepted in one turn
+  std::uint64_t last_turn_ = 0;   // in which there were any
   Scope scope_;
 };
 

@@ -32,10 +32,12 @@ bool SmtpSession::needs_tls(protocol::Verb verb) const {
   using protocol::Verb;
   constexpr std::array harmless{Verb::ehlo, Verb::helo, Verb::lhlo, Verb::starttls, Verb::noop, Verb::quit, Verb::rset};
   // Who passes has no TLS of ours between us and the server either; where that is demanded nothing may go in plain text.
-  const config::DownstreamTlsMode behind = services_.config->downstream_of(listener_).tls.mode;
-  const bool demanded = behind == config::DownstreamTlsMode::required || behind == config::DownstreamTlsMode::verified;
-  const bool needed = listener_.tls.required || (demanded && passes_tls(listener_, facts_));
-  return needed && !facts_.tls && std::ranges::find(harmless, verb) == harmless.end();
+  const auto demanded_behind = [this] {
+    const config::DownstreamTlsMode behind = services_.config->downstream_of(listener_).tls.mode;
+    return behind == config::DownstreamTlsMode::required || behind == config::DownstreamTlsMode::verified;
+  };
+  if (facts_.tls || std::ranges::find(harmless, verb) != harmless.end()) return false;
+  return listener_.tls.required || (passes_tls(listener_, facts_) && demanded_behind());
 }
 
 // True when the leg is encrypted now; otherwise nobody is there to be answered.
