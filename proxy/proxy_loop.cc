@@ -252,8 +252,8 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
     keeper_.attach(std::move(fd));
     tell(Kind::ready, "keeper");
   }
-  else if (message->kind == Kind::transparent_socket && fd)
-    transparent_.add(message->text == "6" ? AF_INET6 : AF_INET, std::move(fd));
+  else if (message->kind == Kind::transparent_sockets && fd)
+    transparent_.add(message->text == "6" ? AF_INET6 : AF_INET, scanner::unbundle(fd));
   else if (message->kind == Kind::tls_files) services_.tls = shared_.tls();
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);

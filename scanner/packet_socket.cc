@@ -12,20 +12,43 @@ namespace {
 constexpr std::size_t max_octets = 65536;
 constexpr std::size_t max_fds = 4;  // room to receive, and close, what nobody should send
 
-// Takes the first descriptor into `fd`, closes all others; returns how many came.
-std::size_t take_descriptors(msghdr& message, OwnedFd& fd) {
-  std::size_t count = 0;
+// Hands each descriptor that came to `take`, which owns it then.
+template <class Take>
+void take_descriptors(msghdr& message, Take take) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < n; ++i) {
       int received = -1;
       std::memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-      if (count++ == 0) fd.reset(received);
-      else ::close(received);
+      take(OwnedFd(received));
     }
   }
-  return count;
+}
+
+PacketStatus send_with(int socket, std::string_view bytes, std::span<const int> fds) {
+  if (bytes.empty() || bytes.size() > max_octets || fds.size() > most_bundled) return PacketStatus::malformed;
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_bundled)] = {};
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
+  }
+  for (;;) {
+    if (::sendmsg(socket, &message, MSG_NOSIGNAL) >= 0) return PacketStatus::ok;
+    if (errno == EINTR) continue;
+    // ETOOMANYREFS: too many descriptors of this user are on their way; they will arrive.
+    if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS) return PacketStatus::would_block;
+    return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? PacketStatus::closed : PacketStatus::failed;
+  }
 }
 
 }  // namespace
@@ -48,28 +71,7 @@ std::pair<OwnedFd, OwnedFd> make_packet_pair() {
 }
 
 PacketStatus send_packet(int socket, std::string_view bytes, int fd) {
-  if (bytes.empty() || bytes.size() > max_octets) return PacketStatus::malformed;
-  iovec part{const_cast<char*>(bytes.data()), bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &fd, sizeof(int));
-  }
-  for (;;) {
-    if (::sendmsg(socket, &message, MSG_NOSIGNAL) >= 0) return PacketStatus::ok;
-    if (errno == EINTR) continue;
-    // ETOOMANYREFS: too many descriptors of this user are on their way; they will arrive.
-    if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS) return PacketStatus::would_block;
-    return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? PacketStatus::closed : PacketStatus::failed;
-  }
+  return send_with(socket, bytes, std::span(&fd, fd >= 0 ? 1 : 0));
 }
 
 PacketStatus receive_packet(int socket, std::string& bytes, OwnedFd& fd) {
@@ -90,7 +92,10 @@ PacketStatus receive_packet(int socket, std::string& bytes, OwnedFd& fd) {
     if (errno == EAGAIN) return PacketStatus::would_block;
     return errno == ECONNRESET ? PacketStatus::closed : PacketStatus::failed;
   }
-  const std::size_t descriptors = take_descriptors(message, fd);
+  std::size_t descriptors = 0;
+  take_descriptors(message, [&](OwnedFd received) {  // all but the first are closed
+    if (descriptors++ == 0) fd = std::move(received);
+  });
   if (got == 0) return PacketStatus::closed;
   if (descriptors > 1 || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     fd.reset();
@@ -98,6 +103,35 @@ PacketStatus receive_packet(int socket, std::string& bytes, OwnedFd& fd) {
   }
   bytes.assign(space, static_cast<std::size_t>(got));
   return PacketStatus::ok;
+}
+
+std::expected<OwnedFd, int> bundle(std::span<const OwnedFd> descriptors) {
+  auto pair = try_packet_pair();
+  if (!pair) return std::unexpected(pair.error());
+  std::vector<int> fds;
+  for (const OwnedFd& each : descriptors) fds.push_back(each.get());
+  errno = 0;
+  if (fds.empty() || send_with(pair->first.get(), "b", fds) != PacketStatus::ok)
+    return std::unexpected(errno != 0 ? errno : EINVAL);
+  return std::move(pair->second);
+}
+
+std::vector<OwnedFd> unbundle(const OwnedFd& bundle) {
+  char octet;
+  iovec part{&octet, sizeof octet};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_bundled)];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  std::vector<OwnedFd> all;
+  all.reserve(most_bundled);  // from here on nothing fails while descriptors are nobody's
+  ssize_t got;
+  do got = ::recvmsg(bundle.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  while (got < 0 && errno == EINTR);
+  if (got > 0) take_descriptors(message, [&all](OwnedFd received) { all.push_back(std::move(received)); });
+  return all;
 }
 
 }  // namespace scanner

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <expected>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace scanner {
 
@@ -46,5 +48,12 @@ PacketStatus send_packet(int socket, std::string_view bytes, int fd = -1);
 // `bytes` is resized to what came (0 octets = closed). A second descriptor, a truncated message or an oversized one is
 // `malformed`; every descriptor that came with it is closed. Received descriptors are close-on-exec.
 PacketStatus receive_packet(int socket, std::string& bytes, OwnedFd& fd);
+
+// Many descriptors as one, which can be sent like any other: a socket that holds duplicates of 1..most_bundled of them
+// until unbundle() takes them out. The error is an errno.
+inline constexpr std::size_t most_bundled = 64;
+std::expected<OwnedFd, int> bundle(std::span<const OwnedFd> descriptors);
+// Those that are in it; none of what is no bundle. Close-on-exec.
+std::vector<OwnedFd> unbundle(const OwnedFd& bundle);
 
 }  // namespace scanner

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
 
 #include "proxy/io/connected_here.h"
 
@@ -33,10 +34,11 @@ int bind_as(int socket, sockaddr_storage client, const sockaddr* server, PortRan
 
 TransparentSockets::Shelf& TransparentSockets::shelf(int family) { return family == AF_INET6 ? six_ : four_; }
 
-void TransparentSockets::add(int family, scanner::OwnedFd socket) {
+void TransparentSockets::add(int family, std::vector<scanner::OwnedFd> sockets) {
+  if (sockets.empty()) return;  // lost for want of descriptors: asked for again when patience has ended
   Shelf& where = shelf(family);
-  where.sockets.push_back(std::move(socket));
-  if (where.asked > 0) --where.asked;
+  where.asked -= std::min(where.asked, batch);
+  std::ranges::move(sockets, std::back_inserter(where.sockets));
   where.waiters.wake_all();
 }
 

@@ -26,12 +26,12 @@ int bind_as(int socket, sockaddr_storage client, const sockaddr* server, PortRan
 
 class TransparentSockets {
  public:
-  static constexpr std::size_t batch = 16;  // sent at each request, of one family
+  static constexpr std::size_t batch = 32;  // sent at each request, of one family
 
   // `request` asks for a batch; it must not block, and may come to nothing.
   explicit TransparentSockets(std::function<void(int family)> request) : request_(std::move(request)) {}
 
-  void add(int family, scanner::OwnedFd socket);
+  void add(int family, std::vector<scanner::OwnedFd> sockets);  // the answer to one request
   // AF_INET or AF_INET6. None: none has come in time.
   Task<scanner::OwnedFd> take(int family, Scope& scope, TimePoint until);
 

@@ -16,7 +16,8 @@ struct Message {
                     // socket (keeper)
     log_file,       // the descriptor is the log from now on
     tls_files,      // the descriptor holds certificates and keys for new sessions (io/tls_files.h)
-    transparent_socket,  // index = loop, text = "4" or "6"; the descriptor may take any source address
+    transparent_sockets,  // index = loop, text = "4" or "6"; the descriptor is a bundle (scanner/packet_socket.h) of
+                          // sockets that may take any source address
     drain,          // finish what runs, accept no more, then exit 0
     cut,            // end now; replies that are still owed become 4yz
     // child -> supervisor

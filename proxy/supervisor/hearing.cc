@@ -79,26 +79,29 @@ void Family::obey(Child& child, const Message& message) {
   if (message.text == "keeper") replace(keeper_, to_keeper_);
 }
 
-// Those that cannot be made are asked for again; the log hears of the first. A proxy that takes none gets no more.
+// As many as can be made; the log hears of the first that cannot. A proxy that takes none gets no more.
 void Family::send_transparent_sockets(const Message& wanted) {
   const auto speaks_as_client = [this](const config::Listener& each) {
     return config::spoofs(config_->downstream_of(each), each);
   };
   if (std::ranges::none_of(config_->listeners, speaks_as_client)) return;
   if (wanted.text != "4" && wanted.text != "6") return;
-  const Message message{Kind::transparent_socket, wanted.index, wanted.text};
-  if (proxy_.unsent(message) > io::TransparentSockets::batch) return;
-  for (std::size_t i = 0; i < io::TransparentSockets::batch; ++i) {
-    auto socket = firewall::transparent_socket(wanted.text == "6" ? AF_INET6 : AF_INET);
-    if (!socket) {
-      if (!std::exchange(transparent_failed_, true))
-        say(Level::error, fmt::format("no socket can be made that takes a client's address: {}; a client's mail waits "
-                                      "for one, then gets 421", std::strerror(socket.error())));
-      return;
-    }
-    transparent_failed_ = false;
-    proxy_.tell(message, scanner::OwnedFd(*socket));
+  const Message message{Kind::transparent_sockets, wanted.index, wanted.text};
+  if (proxy_.unsent(message) > 1) return;
+  std::vector<scanner::OwnedFd> sockets;
+  std::expected<int, int> socket = 0;
+  while (sockets.size() < io::TransparentSockets::batch) {
+    socket = firewall::transparent_socket(wanted.text == "6" ? AF_INET6 : AF_INET);
+    if (!socket) break;
+    sockets.emplace_back(*socket);
   }
+  auto bundle = sockets.empty() ? std::unexpected(socket.error()) : scanner::bundle(sockets);
+  if (bundle) proxy_.tell(message, std::move(*bundle));
+  const bool failed = !socket || !bundle;
+  if (failed && !transparent_failed_)
+    say(Level::error, fmt::format("no socket can be made that takes a client's address: {}; a client's mail waits "
+                                  "for one, then gets 421", std::strerror(socket ? bundle.error() : socket.error())));
+  transparent_failed_ = failed;
 }
 
 void Family::replace(Child& child, const Link& link) {

@@ -177,3 +177,33 @@ TEST_CASE("owned descriptor: moves, releases and closes once") {
   OwnedFd(number).reset();
   CHECK(!is_open(number));
 }
+
+TEST_CASE("packet socket: a bundle gives the descriptors that were put into it, once") {
+  const int before = lowest_free();
+  {
+    std::vector<OwnedFd> given;
+    for (std::size_t i = 0; i < scanner::most_bundled; ++i) given.emplace_back(::dup(STDERR_FILENO));
+    struct stat wanted, got;
+    REQUIRE(::fstat(STDERR_FILENO, &wanted) == 0);
+    auto bundle = scanner::bundle(given);
+    REQUIRE(bundle);
+    given.clear();
+    const std::vector<OwnedFd> taken = scanner::unbundle(*bundle);
+    REQUIRE(taken.size() == scanner::most_bundled);
+    for (const OwnedFd& each : taken) {
+      CHECK((::fcntl(each.get(), F_GETFD) & FD_CLOEXEC) != 0);
+      REQUIRE(::fstat(each.get(), &got) == 0);
+      CHECK((got.st_dev == wanted.st_dev && got.st_ino == wanted.st_ino));
+    }
+    CHECK(scanner::unbundle(*bundle).empty());
+    CHECK(scanner::unbundle(taken.front()).empty());  // is none
+    CHECK(scanner::bundle({}).error() == EINVAL);
+    given.resize(scanner::most_bundled + 1);
+    CHECK(!scanner::bundle(given));
+    // Nobody takes it out: what is in it ends with it.
+    given.clear();
+    given.emplace_back(::dup(STDERR_FILENO));
+    CHECK(scanner::bundle(given));
+  }
+  CHECK(lowest_free() == before);
+}
