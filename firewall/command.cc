@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -52,8 +53,10 @@ std::string content_of(const Descriptor& fd) {
   return text;
 }
 
-// In the child: nothing that allocates.
-[[noreturn]] void become(const char* path, char* const* argv, const std::array<int, 3>& streams, int space) {
+// In the child: nothing that allocates. It dies with whoever runs it: nobody would wait for it, and what it changes
+// later would be undone by nobody.
+[[noreturn]] void become(const char* path, char* const* argv, const std::array<int, 3>& streams, int space,
+                         pid_t parent) {
   static char search[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", language[] = "LC_ALL=C";
   std::array<char*, 3> environment{search, language, nullptr};
   ::setpgid(0, 0);
@@ -65,6 +68,7 @@ std::string content_of(const Descriptor& fd) {
   for (int i = 0; i < 3; ++i)
     if (::dup2(streams[static_cast<std::size_t>(i)], i) < 0) ::_exit(no_program);
   ::close_range(3, ~0U, 0);
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != parent) ::_exit(no_program);
   ::execve(path, argv, environment.data());
   ::_exit(no_program);
 }
@@ -103,10 +107,11 @@ Outcome run(const Command& command, const NetworkNamespace* inside) {
   std::vector<char*> argv;
   for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  const pid_t child = ::fork();
+  const pid_t parent = ::getpid(), child = ::fork();
   if (child < 0) return fail(fmt::format("cannot start {}: {}", path, std::strerror(errno)));
   if (child == 0)
-    become(path.c_str(), argv.data(), {in.get(), out.get(), err.get()}, inside != nullptr ? inside->descriptor() : -1);
+    become(path.c_str(), argv.data(), {in.get(), out.get(), err.get()}, inside != nullptr ? inside->descriptor() : -1,
+           parent);
   Outcome outcome;
   outcome.status = wait_for(child);
   outcome.out = content_of(out);

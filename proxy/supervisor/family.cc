@@ -44,7 +44,8 @@ Family::Family(std::shared_ptr<const config::Config> config, Listening listening
       log_file_(log_file),
       scanner_directory_(std::move(scanner_directory)),
       window_(loops_, slots_per_loop),
-      bans_(config_, log_) {}
+      bans_(config_, log_),
+      rules_(config_, log_, [this] { bans_.end(); }) {}  // the lists of the banned go with the rules
 
 void Family::act_due(Clock::time_point now) {
   if (!others_end_ && keeper_.due(now)) start_keeper();
@@ -57,6 +58,7 @@ void Family::act_due(Clock::time_point now) {
   gate_.kill_overdue(now);
   ask_gate(now);
   bans_.act(now);
+  rules_.act(now);
 }
 
 std::optional<Clock::time_point> Family::next_due() const {
@@ -74,6 +76,7 @@ std::optional<Clock::time_point> Family::next_due() const {
   consider(gate_.kill_at());
   consider(gate_heartbeat_.next());
   consider(bans_.next_due(Clock::now()));
+  consider(rules_.next_due());
   return next;
 }
 
@@ -176,10 +179,10 @@ void Family::reap() {
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
     if (pid < 0 && errno == EINTR) continue;
     if (pid <= 0) return;
-    if (bans_.bury(pid, Clock::now())) continue;
     End end;
     end.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (bans_.bury(pid, Clock::now()) || rules_.bury(pid, end, Clock::now())) continue;
     for (Child* child : {&proxy_, &keeper_, &scanner_, &gate_})
       if (child->pid() == pid) bury(*child, end);
   }
@@ -246,6 +249,7 @@ void Family::end_others() {
 void Family::kill_all() {
   for (const Child* child : {&proxy_, &keeper_, &scanner_, &gate_}) child->signal(SIGKILL);
   bans_.kill();
+  rules_.kill();
 }
 
 void Family::use_tls_files(OwnedFd files) {

@@ -30,6 +30,7 @@
 #include "proxy/supervisor/ban_orders.h"
 #include "proxy/supervisor/child.h"
 #include "proxy/supervisor/heartbeat.h"
+#include "proxy/supervisor/managed_rules.h"
 #include "proxy/supervisor/scanner_program.h"
 #include "proxy/supervisor/sockets.h"
 #include "proxy/supervisor/window.h"
@@ -62,7 +63,10 @@ class Family {
 
   // Drain or cut: the proxy is told, the listening sockets are closed, and it is not started again.
   void end_proxy(Message::Kind kind);
-  void end_bans() { bans_.end(); }  // the kernel's lists are about to go
+  // The rules of the packet filter, with firewall.manage; done when they are settled.
+  void put_in_rules() { rules_.put_in(); }
+  void withdraw_rules() { rules_.withdraw(); }
+  bool rules_settled() const { return rules_.settled(); }
   bool messages_in_flight() const { return window_.in_use(); }
   bool proxy_running() const { return proxy_.running(); }
   // When the proxy is gone: the others are told, and not started again.
@@ -130,6 +134,7 @@ class Family {
   std::set<unsigned> full_listeners_;  // that have no room for sessions
   Clock::time_point next_line_about_room_{};
   BanOrders bans_;
+  ManagedRules rules_;
   bool scanner_failed_ = false, gate_failed_ = false;
   bool transparent_failed_ = false;  // and the log has heard of it
   bool ever_ready_ = false, hopeless_ = false;

@@ -34,6 +34,7 @@ void Family::add_polls(std::vector<pollfd>& polls) const {
   for (const Words* words : {&scanner_words_, &gate_words_})
     if (words->fd) polls.push_back({words->fd.get(), POLLIN, 0});
   bans_.add_poll(polls);
+  rules_.add_poll(polls);
 }
 
 void Family::serve_sockets() {
@@ -44,6 +45,7 @@ void Family::serve_sockets() {
   copy(scanner_words_, false);
   copy(gate_words_, false);
   bans_.hear();
+  rules_.hear();
 }
 
 void Family::hear(Child& child) {

@@ -14,7 +14,6 @@
 #include <cstring>
 #include <thread>
 
-#include "firewall/apply.h"
 #include "firewall/conntrack.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/announcement.h"
@@ -84,7 +83,8 @@ class Supervisor {
   void use(TlsMaterial material);
 
  private:
-  enum class Stage { serving, draining, cut, ending };
+  // Withdrawing: told to end, and serving until no rule of the packet filter brings clients here any more.
+  enum class Stage { serving, withdrawing, draining, cut, ending };
 
   // The first lines of the log, before anything is started.
   Listening announced(Listening listening) {
@@ -99,8 +99,8 @@ class Supervisor {
   void cut();
   void step(Clock::time_point now);
   void look_at_conntrack(Clock::time_point now);
-  void intercept();
-  void let_go();
+  void begin_end(Message::Kind how);
+  void stop_serving(Clock::time_point now);
   void tell_ready();
   void reopen_log();
   void reload_tls();
@@ -112,8 +112,9 @@ class Supervisor {
   admin::Log log_;
   Family family_;
   Stage stage_ = Stage::serving;
+  Message::Kind end_by_ = Message::Kind::drain;  // or cut; once it is told to end
   Clock::time_point stage_ends_ = Clock::time_point::max();
-  bool told_ready_ = false, unfinished_ = false, intercepting_ = false;
+  bool told_ready_ = false, unfinished_ = false;
   firewall::ConntrackWatch conntrack_;
   // When to look again; never where nobody depends on it.
   Clock::time_point conntrack_due_ = Clock::time_point::max();
@@ -137,38 +138,6 @@ int Supervisor::run() {
   return clean ? EX_OK : EX_TEMPFAIL;
 }
 
-// `firewall.manage`: from when somebody serves what is intercepted, to before nobody does. While the tools of the packet
-// filter run, the loop stands still: children go on, and are heard afterwards.
-void Supervisor::intercept() {
-  if (!config_.firewall.manage) return;
-  const auto plan = firewall::apply(config_, {.directory = config_.firewall.state_directory});
-  if (plan) {
-    intercepting_ = true;
-    log_.say(0, Level::info, fmt::format("the rules of the packet filter are in force, by {}",
-                                         firewall::to_string(plan->backend)));
-    for (const std::string& warning : plan->warnings) log_.say(0, Level::warning, warning);
-    return;
-  }
-  const auto former = firewall::load_state(config_.firewall.state_directory);
-  intercepting_ = former && *former;  // of an earlier life: they are ours to withdraw
-  const char* what = intercepting_ ? "the rules of an earlier start stay in force: " : "nothing is intercepted: ";
-  for (const std::string& sentence : plan.error().sentences) log_.say(0, Level::error, what + sentence);
-}
-
-void Supervisor::let_go() {
-  if (!std::exchange(intercepting_, false)) return;
-  const auto state = firewall::load_state(config_.firewall.state_directory);
-  if (state && *state && (*state)->plan.fail_closed)
-    return log_.say(0, Level::info,
-                    "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait "
-                    "for the next start, or for gatepost firewall remove");
-  family_.end_bans();
-  const auto removed = firewall::remove(config_.firewall.state_directory, [](const firewall::Step&) {});
-  if (removed) return log_.say(0, Level::info, "the rules of the packet filter are withdrawn");
-  for (const std::string& sentence : removed.error().sentences)
-    log_.say(0, Level::error, "rules of the packet filter are left: " + sentence + "; run gatepost firewall remove");
-}
-
 void Supervisor::look_at_conntrack(Clock::time_point now) {
   if (now < conntrack_due_) return;
   conntrack_due_ = now + between_conntrack_looks;
@@ -178,7 +147,11 @@ void Supervisor::look_at_conntrack(Clock::time_point now) {
 // What time and deaths bring.
 void Supervisor::step(Clock::time_point now) {
   look_at_conntrack(now);
-  if (!told_ready_ && family_.ready()) tell_ready();
+  if (!told_ready_ && stage_ == Stage::serving && family_.ready()) {
+    family_.put_in_rules();
+    if (family_.rules_settled()) tell_ready();
+  }
+  if (stage_ == Stage::withdrawing && family_.rules_settled()) stop_serving(now);
   if ((stage_ == Stage::draining || stage_ == Stage::cut) && !family_.proxy_running()) {
     stage_ = Stage::ending;
     stage_ends_ = now + for_others;
@@ -239,28 +212,35 @@ void Supervisor::obey(int number) {
 
 void Supervisor::drain() {
   log_.say(0, Level::info, "SIGTERM: draining");
-  notify_service_manager("STOPPING=1");
-  let_go();
-  stage_ = Stage::draining;
-  stage_ends_ = Clock::now() + config_.limits.drain;
-  family_.end_proxy(Message::Kind::drain);
+  begin_end(Message::Kind::drain);
 }
 
 void Supervisor::cut() {
-  if (stage_ == Stage::cut || stage_ == Stage::ending) return;
-  if (stage_ == Stage::serving) notify_service_manager("STOPPING=1");
-  // A drain that is cut had something left to wait for.
-  unfinished_ = stage_ == Stage::draining || family_.messages_in_flight();
+  if (stage_ == Stage::cut || stage_ == Stage::ending || end_by_ == Message::Kind::cut) return;
   log_.say(0, Level::info, "ending now: what still runs is cut");
-  let_go();
-  stage_ = Stage::cut;
-  stage_ends_ = Clock::now() + after_cut;
-  family_.end_proxy(Message::Kind::cut);
+  begin_end(Message::Kind::cut);
+}
+
+void Supervisor::begin_end(Message::Kind how) {
+  end_by_ = how;
+  if (stage_ == Stage::draining) return stop_serving(Clock::now());
+  if (stage_ != Stage::serving) return;
+  stage_ = Stage::withdrawing;
+  notify_service_manager("STOPPING=1");
+  family_.withdraw_rules();
+}
+
+void Supervisor::stop_serving(Clock::time_point now) {
+  const bool drains = end_by_ == Message::Kind::drain;
+  // A drain that is cut had something left to wait for.
+  if (!drains) unfinished_ = stage_ == Stage::draining || family_.messages_in_flight();
+  stage_ = drains ? Stage::draining : Stage::cut;
+  stage_ends_ = now + (drains ? config_.limits.drain : after_cut);
+  family_.end_proxy(end_by_);
 }
 
 void Supervisor::tell_ready() {
   told_ready_ = true;
-  intercept();
   std::string sentence = "gatepost is serving";
   if (!config_.scanners.empty() && !family_.scanner_ready()) sentence += ", but its scanner is not: mail is deferred";
   log_.say(0, Level::info, sentence);

@@ -1,8 +1,8 @@
 // `gatepost serve`: root where it must be, single-threaded, never parses a byte of mail. Binds the ports, starts the
 // children, starts them again, and ends them in order.
 //
-// Signals: TERM drains (clients in a transaction may finish, for limits.drain; then keeper and scanner end); a second
-// TERM, or INT, cuts; HUP and USR2 say that there is no reload yet; USR1 opens the log file anew.
+// Signals: TERM drains (with firewall.manage the rules go first; clients in a transaction may finish, for limits.drain;
+// then keeper and scanner end); a second TERM, or INT, cuts; HUP and USR2 say that there is no reload yet; USR1 opens the log file anew.
 #pragma once
 
 #include <functional>

@@ -168,10 +168,11 @@ def config_for(place, servers=None, scan=True, **sections):
 class Gatepost:
     """`gatepost serve`; a context that ends it. `config` is a dict, or None for the embedded defaults with `state`."""
 
-    def __init__(self, place, config=None, arguments=(), preexec=None, wait_ready=True):
+    def __init__(self, place, config=None, arguments=(), preexec=None, wait_ready=True, before=()):
+        """`before`: words in front of the command, of something that becomes it."""
         self.place = place
         ready_read, ready_write = os.pipe()
-        command = [PROGRAM, "serve", "--ready-fd", str(ready_write), *arguments]
+        command = [*before, PROGRAM, "serve", "--ready-fd", str(ready_write), *arguments]
         if config is not None:
             file = place / "gatepost.json"
             with open(file, "w") as out:

@@ -19,6 +19,7 @@ if [[ -e @PLACE@/at && $line == "$(<@PLACE@/at)" && ( -z $input || ${input,,} ==
   case $(<@PLACE@/then) in
     fail) echo "told to fail" >&2; exit 1 ;;
     hang) echo $$ >"@PLACE@/hanging"; exec sleep 600 ;;
+    wait) echo $$ >"@PLACE@/hanging"; read -r <"@PLACE@/go" ;;
   esac
 fi
 [[ -e @PLACE@/lacking && " $line " == $(<@PLACE@/lacking) ]] && exit 1
@@ -39,11 +40,12 @@ class Tools:
                 file.write(WRAPPER.replace("@PLACE@", self.path))
             os.chmod(file.name, stat.S_IRWXU)
         os.mkfifo(self.path + "/hanging")
+        os.mkfifo(self.path + "/go")
         script = f'mount --make-rprivate / && mount --bind "{self.path}/sbin" /usr/sbin && exec "$@"'
         self.before = ("unshare", "-m", "/bin/bash", "-c", script, "bash")  # words in front of the command
 
     def at(self, step, then):
-        """The next time that this command line is run: "fail" or "hang"."""
+        """The next time that this command line is run: "fail", "hang", or "wait" for go_on."""
         self._write("at", " ".join(step["argv"]))
         self._write("then", then)
 
@@ -51,9 +53,13 @@ class Tools:
         return not os.path.exists(self.path + "/at")
 
     def wait_for_hanging(self):
-        """Process id of the one that hangs."""
+        """Process id of the one that hangs or waits."""
         with open(self.path + "/hanging") as file:
             return int(file.read())
+
+    def go_on(self):
+        with open(self.path + "/go", "w") as file:
+            file.write("\n")
 
     def lacks(self, tool, word):
         """As if the kernel did not know it."""

@@ -1,0 +1,156 @@
+#include "proxy/supervisor/managed_rules.h"
+
+#include <fmt/format.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "firewall/apply.h"
+#include "proxy/supervisor/privileges.h"
+
+namespace supervisor {
+namespace {
+
+using admin::Level;
+
+constexpr std::size_t longest_sentence = 4096;  // programs may have a lot to say about what failed
+
+bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
+  const std::string& directory = config.firewall.state_directory;
+  const auto plan = firewall::apply(config, {.directory = directory});
+  if (plan) {
+    say(Level::info,
+        fmt::format("the rules of the packet filter are in force, by {}", firewall::to_string(plan->backend)));
+    for (const std::string& warning : plan->warnings) say(Level::warning, warning);
+    return true;
+  }
+  const auto former = firewall::load_state(directory);
+  const bool stay = former && *former;  // of an earlier life: they are ours to withdraw
+  const char* what = stay ? "the rules of an earlier start stay in force: " : "nothing is intercepted: ";
+  for (const std::string& sentence : plan.error().sentences) say(Level::error, what + sentence);
+  return false;
+}
+
+bool take_out(const config::Config& config, const ManagedRules::Say& say) {
+  const auto removed = firewall::remove(config.firewall.state_directory, [](const firewall::Step&) {});
+  if (removed) {
+    if (*removed) say(Level::info, "the rules of the packet filter are withdrawn");
+    return true;
+  }
+  for (const std::string& sentence : removed.error().sentences)
+    say(Level::error, "rules of the packet filter are left: " + sentence + "; run gatepost firewall remove");
+  return false;
+}
+
+// From the child to the log: the level as a digit, and the sentence.
+std::string packet_of(Level level, std::string_view sentence) {
+  return fmt::format("{}{}", static_cast<int>(level), sentence.substr(0, longest_sentence));
+}
+Level level_in(const std::string& packet) {
+  const int number = packet.front() - '0';
+  return number >= 0 && number <= static_cast<int>(Level::error) ? static_cast<Level>(number) : Level::error;
+}
+
+}  // namespace
+
+ManagedRules::ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log,
+                           std::function<void()> before_withdrawal)
+    : ManagedRules(std::move(config), log, std::move(before_withdrawal), {put_in_force, take_out}) {}
+
+void ManagedRules::put_in() {
+  if (config_->firewall.manage && wanted_ == Order::none) wanted_ = Order::put_in;
+}
+
+void ManagedRules::withdraw() {
+  if (wanted_ != Order::put_in) return;
+  if (done_ == Order::none && under_way_ == Order::none && deaths_ == 0) {  // not even begun
+    wanted_ = Order::none;
+    return;
+  }
+  wanted_ = Order::withdraw;
+  deaths_ = 0;
+}
+
+// Looked at only when nobody changes it any more.
+bool ManagedRules::nothing_to_withdraw() {
+  const auto state = firewall::load_state(config_->firewall.state_directory);
+  if (!state) return false;  // whatever it is, the attempt says so
+  if (*state && (*state)->plan.fail_closed)
+    log_.say(0, Level::info,
+             "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait for "
+             "the next start, or for gatepost firewall remove");
+  return !*state || (*state)->plan.fail_closed;
+}
+
+void ManagedRules::act(Clock::time_point now) {
+  if (settled() || !child_.due(now)) return;
+  if (wanted_ == Order::withdraw && nothing_to_withdraw()) {
+    done_ = wanted_;
+    return;
+  }
+  if (wanted_ == Order::withdraw) before_withdrawal_();
+  under_way_ = wanted_;
+  const Work& work = wanted_ == Order::put_in ? works_.put_in : works_.withdraw;
+  const pid_t parent = ::getpid();
+  const auto body = [this, &work, parent](scanner::OwnedFd control) {
+    if (!die_with(parent)) return EX_OSERR;
+    const Say say = [&control](Level level, std::string_view sentence) {
+      scanner::send_packet(control.get(), packet_of(level, sentence));
+    };
+    return work(*config_, say) ? EX_OK : EX_UNAVAILABLE;
+  };
+  if (!child_.fork(body, {})) died(fmt::format("no process for it: {}", std::strerror(errno)), now);
+}
+
+// Nobody can say how far it came; the next one undoes that or goes on.
+void ManagedRules::died(const std::string& how, Clock::time_point now) {
+  const char* what = under_way_ == Order::put_in ? "put in force" : "withdrawn";
+  deaths_ = wanted_ == under_way_ ? deaths_ + 1 : 0;
+  const bool again = deaths_ < most_tries;
+  if (!again) done_ = under_way_;
+  const auto pause = child_.buried(now);
+  log_.say(0, Level::error,
+           fmt::format("the rules of the packet filter are not {}: {}; {}", what, how,
+                       again ? fmt::format("next try in {} ms", pause.count())
+                             : "some may be in force: run gatepost firewall status, then apply or remove"));
+  under_way_ = Order::none;
+}
+
+std::optional<Clock::time_point> ManagedRules::next_due() const {
+  if (settled() || child_.running()) return std::nullopt;
+  return child_.start_at();
+}
+
+void ManagedRules::add_poll(std::vector<pollfd>& polls) const {
+  if (child_.control() >= 0) polls.push_back({child_.control(), POLLIN, 0});
+}
+
+void ManagedRules::hear() {
+  std::string packet;
+  scanner::OwnedFd fd;
+  while (child_.control() >= 0) {
+    const auto status = scanner::receive_packet(child_.control(), packet, fd);
+    if (status == scanner::PacketStatus::would_block) return;
+    if (status != scanner::PacketStatus::ok) return child_.close_control();  // its death comes by SIGCHLD
+    log_.say(0, level_in(packet), std::string_view(packet).substr(1));
+  }
+}
+
+bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {
+  if (pid <= 0 || child_.pid() != pid) return false;
+  hear();  // what it said before it died
+  if (end.signal != 0 || (end.status != EX_OK && end.status != EX_UNAVAILABLE)) {
+    died(fmt::format("their process ended: {}", end.text()), now);
+    return true;
+  }
+  child_.expect_end(now);
+  child_.buried(now);
+  done_ = std::exchange(under_way_, Order::none);
+  deaths_ = 0;
+  return true;
+}
+
+}  // namespace supervisor

@@ -1,0 +1,68 @@
+// The rules of the packet filter with `firewall.manage`: in force from when somebody serves what they divert to before
+// nobody does.
+//
+// The programs of the packet filter may take a minute each, and our loop must not wait for them: a child runs them. One
+// order at a time, and what has begun is finished before the next one: whoever is told to end while rules go in
+// withdraws them when they are in, for half of them is nobody's plan. There is no limit of time but that of each
+// program. A child that dies is followed by another one, which finds in the state file what was begun.
+#pragma once
+
+#include <poll.h>
+#include <signal.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+#include "proxy/admin/log.h"
+#include "proxy/supervisor/child.h"
+
+namespace supervisor {
+
+class ManagedRules {
+ public:
+  using Say = std::function<void(admin::Level, std::string_view)>;
+  // What the child does, and says; false when it could not be done.
+  using Work = std::function<bool(const config::Config&, const Say&)>;
+  struct Works {
+    Work put_in, withdraw;
+  };
+  static constexpr unsigned most_tries = 3;  // of children that die
+
+  // `before_withdrawal` is called when it is certain that the rules go.
+  ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log, std::function<void()> before_withdrawal);
+  ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log, std::function<void()> before_withdrawal,
+               Works works)
+      : config_(std::move(config)), log_(log), before_withdrawal_(std::move(before_withdrawal)), works_(std::move(works)) {}
+
+  // Without `manage`, and for rules that never were to be in force, there is nothing to do.
+  void put_in();
+  void withdraw();
+  // What was wanted last is done, or was tried and the log says why not.
+  bool settled() const { return done_ == wanted_; }
+
+  void act(Clock::time_point now);  // starts a child when there is something for it
+  std::optional<Clock::time_point> next_due() const;
+  void add_poll(std::vector<pollfd>& polls) const;
+  void hear();                                                   // what the child says, into the log
+  bool bury(pid_t pid, const End& end, Clock::time_point now);  // false: it is none of ours
+  void kill() const { child_.signal(SIGKILL); }
+
+ private:
+  enum class Order { none, put_in, withdraw };
+  bool nothing_to_withdraw();
+  void died(const std::string& how, Clock::time_point now);
+
+  std::shared_ptr<const config::Config> config_;
+  admin::Log& log_;
+  std::function<void()> before_withdrawal_;
+  Works works_;
+  Order wanted_ = Order::none, done_ = Order::none, under_way_ = Order::none;
+  unsigned deaths_ = 0;
+  Child child_{"rules"};
+};
+
+}  // namespace supervisor

@@ -1,0 +1,156 @@
+"""firewall.manage while the programs of the packet filter take their time: gatepost goes on meanwhile with all that it is
+there for, and rules are in force from when somebody serves to before nobody does, whatever happens in between."""
+import os
+import signal
+import unittest
+
+from common import PROGRAM, Gatepost, children_of, config_for, role_of, wait_until
+from firewall_case import BACKENDS, Firewall
+from firewall_tools import Tools
+from firewall_world import CLIENT, FAR, SERVER, _enter, snapshot
+from interception_test import PORT, Server
+from peers import Wire
+
+IN, OUT = "rules go in", "rules go"
+# The first program that changes anything, by backend and by what is under way.
+STEPS = {("nft", IN): ["nft", "-f", "-"], ("nft", OUT): ["nft", "-f", "-"],
+         ("iptables", IN): ["iptables-restore", "-w", "--noflush"],
+         ("iptables", OUT): ["iptables", "-w", "-t", "nat", "-D", "PREROUTING", "-j", "GATEPOST"]}
+
+
+class ManagedRules(Firewall):
+    def setUp(self):
+        super().setUp()
+        self.server = Server(self.world.server, 4)
+        self.addCleanup(self.server.close)
+        self.tools = Tools(self.place)
+        self.before = snapshot(self.gateway)
+
+    def wait_in(self, backend, when):
+        self.tools.at({"argv": STEPS[backend, when]}, "wait")
+
+    def serve(self, backend, wait_ready=True):
+        config = config_for(self.place, scan=False, loops=1, listener={
+            "address": f"0.0.0.0:{PORT}", "downstream": "original", "intercept": "redirect", "scopes": ["forward"],
+            "protected": [SERVER[4]]}, downstreams={})
+        config["firewall"] = {"manage": True, "backend": backend, "state_directory": str(self.place / "rules")}
+        self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd), before=self.tools.before,
+                                 wait_ready=wait_ready)
+        self.addCleanup(self.gatepost.__exit__, None)
+        return self.gatepost
+
+    def greeted_by(self):
+        with Wire.over(self.world.client.connect(4, SERVER[4], 25)) as wire:
+            self.assertEqual(wire.reply()[0], 220)
+            wire.say(b"QUIT")
+        return {FAR[4]: "gatepost", CLIENT[4]: "the server"}[self.server.peers[-1]]
+
+    def worker(self):
+        """Whoever runs the programs: it alone has kept the account of the supervisor."""
+        (pid,) = [pid for pid in children_of(self.gatepost.pid) if role_of(pid) is None]
+        return pid
+
+    def assert_proxy_is_replaced(self):
+        killed = self.gatepost.child("proxy")
+        os.kill(killed, signal.SIGKILL)
+        self.gatepost.log.wait_for(rf"the proxy \(pid {killed}\) ended: SIGKILL; a new one starts")
+        wait_until(lambda: self.gatepost.child("proxy") != killed, "another proxy")
+
+    def each_backend(self):
+        for backend in BACKENDS:
+            with self.subTest(backend=backend):
+                yield backend
+
+    def assert_ended_without_trace(self):
+        status, log = self.gatepost.wait()
+        self.assertEqual(status, 0, log)
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    def test_a_proxy_is_replaced_while_rules_go_in(self):
+        for backend in self.each_backend():
+            self.wait_in(backend, IN)
+            gatepost = self.serve(backend, wait_ready=False)
+            self.tools.wait_for_hanging()
+            self.assertEqual(self.greeted_by(), "the server")
+            self.assert_proxy_is_replaced()
+            gatepost.signal(signal.SIGHUP)
+            gatepost.log.wait_for("SIGHUP: certificates and keys are read again")
+            self.assertNotIn("gatepost is serving", gatepost.log.text())
+            self.tools.go_on()
+            gatepost.log.wait_for(f"the rules of the packet filter are in force, by {backend}")
+            gatepost.log.wait_for("gatepost is serving")
+            self.assertEqual(self.greeted_by(), "gatepost")
+            gatepost.signal(signal.SIGTERM)
+            self.assert_ended_without_trace()
+
+    def test_a_proxy_is_replaced_while_rules_go(self):
+        for backend in self.each_backend():
+            gatepost = self.serve(backend)
+            self.wait_in(backend, OUT)
+            gatepost.signal(signal.SIGTERM)
+            self.tools.wait_for_hanging()
+            self.assertEqual(self.greeted_by(), "gatepost")  # nobody meets a closed port
+            self.assert_proxy_is_replaced()
+            self.assertEqual(self.greeted_by(), "gatepost")
+            self.tools.go_on()
+            gatepost.log.wait_for("the rules of the packet filter are withdrawn")
+            self.assertEqual(self.greeted_by(), "the server")
+            self.assert_ended_without_trace()
+
+    def test_term_while_rules_go_in_withdraws_them_when_they_are_in(self):
+        for backend in self.each_backend():
+            self.wait_in(backend, IN)
+            gatepost = self.serve(backend, wait_ready=False)
+            self.tools.wait_for_hanging()
+            gatepost.signal(signal.SIGTERM)
+            gatepost.log.wait_for("SIGTERM: draining")
+            self.tools.go_on()
+            gatepost.log.wait_for("the rules of the packet filter are in force")
+            gatepost.log.wait_for("the rules of the packet filter are withdrawn")
+            self.assert_ended_without_trace()
+            self.assertNotIn("gatepost is serving", gatepost.log.text())
+
+    def test_a_second_term_cuts_when_the_rules_are_gone(self):
+        gatepost = self.serve("nft")
+        with Wire.over(self.world.client.connect(4, SERVER[4], 25)) as wire:
+            self.assertEqual(wire.reply()[0], 220)
+            wire.say(b"EHLO client.example")
+            self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
+            self.wait_in("nft", OUT)
+            gatepost.signal(signal.SIGTERM)
+            self.tools.wait_for_hanging()
+            gatepost.signal(signal.SIGTERM)
+            gatepost.log.wait_for("ending now: what still runs is cut")
+            self.assertEqual(wire.say(b"RCPT TO:<b@example.com>")[0], 250)
+            self.tools.go_on()
+            self.assertEqual(wire.reply()[0], 0)
+        self.assert_ended_without_trace()
+
+    def test_a_worker_that_is_killed_is_followed_by_another(self):
+        for backend in self.each_backend():
+            self.wait_in(backend, IN)
+            gatepost = self.serve(backend, wait_ready=False)
+            for outcome, when in (("in force", IN), ("withdrawn", OUT)):
+                program = self.tools.wait_for_hanging()
+                os.kill(self.worker(), signal.SIGKILL)
+                gatepost.log.wait_for("the rules of the packet filter are not .*: their process ended: SIGKILL; next try in")
+                gatepost.log.wait_for("the rules of the packet filter are " + outcome)
+                wait_until(lambda: not os.path.exists(f"/proc/{program}"), "nothing goes on behind the other's back")
+                if when == IN:
+                    self.assertEqual(self.greeted_by(), "gatepost")
+                    self.wait_in(backend, OUT)
+                    gatepost.signal(signal.SIGTERM)
+            self.assert_ended_without_trace()
+
+    def test_a_killed_supervisor_leaves_nobody_who_goes_on(self):
+        self.wait_in("nft", IN)
+        gatepost = self.serve("nft", wait_ready=False)
+        program, worker = self.tools.wait_for_hanging(), self.worker()
+        gatepost.kill()
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in (worker, program)), "both are gone")
+        self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+
+if __name__ == "__main__":
+    unittest.main()
