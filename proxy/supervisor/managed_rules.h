@@ -36,7 +36,10 @@ class ManagedRules {
   ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log, std::function<void()> before_withdrawal);
   ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log, std::function<void()> before_withdrawal,
                Works works)
-      : config_(std::move(config)), log_(log), before_withdrawal_(std::move(before_withdrawal)), works_(std::move(works)) {}
+      : config_(std::move(config)),
+        log_(log),
+        before_withdrawal_(std::move(before_withdrawal)),
+        works_(std::move(works)) {}
 
   // Without `manage`, and for rules that never were to be in force, there is nothing to do.
   void put_in();
@@ -47,7 +50,7 @@ class ManagedRules {
   void act(Clock::time_point now);  // starts a child when there is something for it
   std::optional<Clock::time_point> next_due() const;
   void add_poll(std::vector<pollfd>& polls) const;
-  void hear();                                                   // what the child says, into the log
+  void hear();                                                  // what the child says, into the log
   bool bury(pid_t pid, const End& end, Clock::time_point now);  // false: it is none of ours
   void kill() const { child_.signal(SIGKILL); }
 
