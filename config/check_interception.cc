@@ -35,10 +35,17 @@ bool destinations_within(const Listener& one, const Listener& other) {
   });
 }
 
+std::vector<std::string> all_interfaces(const Listener& listener) {
+  std::vector<std::string> all = listener.interfaces;
+  for (const auto* more : {&listener.skip_interfaces, &listener.drop_interfaces})
+    all.insert(all.end(), more->begin(), more->end());
+  return all;
+}
+
 // The first listener in the file that matches takes a connection. Whether nothing is left of some port for `later`.
 bool takes_all(const Listener& earlier, const Listener& later) {
-  const bool same_interface =
-      earlier.interfaces.empty() || (!later.interfaces.empty() && common(earlier.interfaces, later.interfaces));
+  const bool same_interface = earlier.interfaces.empty() ||
+                              (!later.interfaces.empty() && common(all_interfaces(earlier), all_interfaces(later)));
   return earlier.address.address.ss_family == later.address.address.ss_family && same_interface &&
          common(earlier.scopes, later.scopes) && common(earlier.ports, later.ports) &&
          destinations_within(later, earlier);
@@ -96,6 +103,8 @@ class ListenerChecker {
     belongs("/scopes", listener_.scopes == fresh.scopes);
     belongs("/ports", listener_.ports == fresh.ports);
     belongs("/interfaces", listener_.interfaces.empty());
+    belongs("/skip_interfaces", listener_.skip_interfaces.empty());
+    belongs("/drop_interfaces", listener_.drop_interfaces.empty());
     belongs("/protected", listener_.protected_networks.empty());
     belongs("/skip_sources", listener_.skip_sources.empty());
     belongs("/skip_destinations", listener_.skip_destinations.empty());
@@ -170,19 +179,32 @@ class ListenerChecker {
   }
 
   void interfaces() {
-    const bool output = has(listener_.scopes, Scope::output);
     const bool only = listener_.interfaces == std::vector{loopback_};
-    if (has(listener_.interfaces, loopback_) && (!output || (only && from_elsewhere())))
-      error("/interfaces", "connections over lo begin on this host: they belong to the scope \"output\" alone");
-    for (const std::string& name : listener_.interfaces) {
-      const std::string place = "/sys/class/net/" + name;
-      if (listener_.intercept == Intercept::tproxy && machine_.exists(place + "/bridge"))
-        error("/intercept",
-              fmt::format("{} is a bridge, where TPROXY does not work; use \"redirect\"", in_quotes(name)));
-      else if (linux_way() && !machine_.exists(place))
-        problems_.warning(at_ + "/interfaces", fmt::format("this host has no interface {} now", in_quotes(name)));
+    if (only && from_elsewhere() && has(listener_.scopes, Scope::output)) of_output_alone("/interfaces");
+    if (listener_.intercept == Intercept::tproxy)
+      for (const std::string& name : listener_.interfaces)
+        if (machine_.exists(place_of(name) + "/bridge"))
+          error("/intercept",
+                fmt::format("{} is a bridge, where TPROXY does not work; use \"redirect\"", in_quotes(name)));
+    interfaces("/interfaces", listener_.interfaces, {});
+    interfaces("/skip_interfaces", listener_.skip_interfaces, {&listener_.interfaces});
+    interfaces("/drop_interfaces", listener_.drop_interfaces, {&listener_.interfaces, &listener_.skip_interfaces});
+  }
+  // `others`: one interface has one fate.
+  void interfaces(const char* key, const std::vector<std::string>& names,
+                  std::initializer_list<const std::vector<std::string>*> others) {
+    if (has(names, loopback_) && !has(listener_.scopes, Scope::output)) of_output_alone(key);
+    for (const std::string& name : names) {
+      if (std::ranges::any_of(others, [&](const auto* other) { return has(*other, name); }))
+        error(key, fmt::format("{} is in two lists of interfaces", in_quotes(name)));
+      else if (linux_way() && !machine_.exists(place_of(name)))
+        problems_.warning(at_ + key, fmt::format("this host has no interface {} now", in_quotes(name)));
     }
   }
+  void of_output_alone(const char* key) {
+    error(key, "connections over lo begin on this host: they belong to the scope \"output\" alone");
+  }
+  static std::string place_of(const std::string& interface) { return "/sys/class/net/" + interface; }
   bool linux_way() const {
     return listener_.intercept == Intercept::redirect || listener_.intercept == Intercept::tproxy;
   }
@@ -202,7 +224,7 @@ class ListenerChecker {
         (transparent && (downstream.identity == Identity::automatic || downstream.identity == Identity::spoof));
     if (downstream.original && !tells && listener_.intercept != Intercept::none &&
         listener_.direction == Direction::outgoing && has(listener_.scopes, Scope::forward) &&
-        listener_.interfaces.empty())
+        all_interfaces(listener_).empty())
       problems_.warning(
           at_ + "/interfaces",
           "without them \"forward\" also takes mail of the world for servers behind this host, which would "

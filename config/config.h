@@ -145,6 +145,7 @@ struct Listener {
   std::vector<Scope> scopes{Scope::input};
   std::vector<std::uint16_t> ports{25};     // that clients mean to reach; nothing else is ever connected to
   std::vector<std::string> interfaces;      // where they come in (output: go out); none = all but loopback
+  std::vector<std::string> skip_interfaces, drop_interfaces;  // where they are left alone, and where they are dropped
   std::vector<Netmask> protected_networks;  // destinations of incoming mail; none = the addresses of this host
   std::vector<Netmask> skip_sources, skip_destinations;  // connections that are left alone
   ListenerBans bans;                                     // of their clients

@@ -122,8 +122,11 @@ std::expected<void, Failure> remove_steps(const std::vector<Step>& steps, const 
 std::vector<std::string> missing_parts(const Plan& plan) {
   std::vector<std::string> missing;
   const Counters counters = read_counters(plan);
-  for (const Diversion& each : plan.diversions)
+  for (const Diversion& each : plan.diversions) {
     if (!counters.contains(each.label())) missing.push_back("the rule " + each.label());
+    if (!each.drop_interfaces.empty() && !counters.contains(dropped_label(each)))
+      missing.push_back("the rule " + dropped_label(each));
+  }
   for (const Step& each : plan.remove)
     if (each.condition && each.when && !each.may_fail && !holds(*each.condition)) missing.push_back(each.why);
   return missing;

@@ -77,11 +77,15 @@ class Diagnosis {
         add(fmt::format("{} is not 1, and listener {} has the bridge {}: bridged packets meet no rule", name,
                         each.listener, interface),
             facts_.sysctl(name).empty() ? "modprobe br_netfilter, then gatepost firewall apply" : sysctl(name, "1"));
-      if (const std::string bridge = bridge_of(interface, ports); !bridge.empty())
-        add(fmt::format("{} is a port of the bridge {}, by which all its packets come in: no rule for {} meets them",
-                        interface, bridge, interface),
-            fmt::format("name {} in the interfaces of listener {}", bridge, each.listener));
     }
+    for (const auto& [key, interfaces] :
+         {std::pair{"interfaces", &each.interfaces}, std::pair{"skip_interfaces", &each.skip_interfaces},
+          std::pair{"drop_interfaces", &each.drop_interfaces}})
+      for (const std::string& interface : *interfaces)
+        if (const std::string bridge = bridge_of(interface, ports); !bridge.empty())
+          add(fmt::format("{} is a port of the bridge {}, by which all its packets come in: no rule for {} meets them",
+                          interface, bridge, interface),
+              fmt::format("name {} in the {} of listener {}", bridge, key, each.listener));
   }
   // In lines like "3: port0@if2: <...> mtu 1500 ... master br0 state UP ...".
   static std::string bridge_of(const std::string& port, const std::string& ports) {
@@ -114,7 +118,8 @@ class Diagnosis {
   void conntrack() {
     const std::string directory = "/proc/sys/net/netfilter";
     if (needs_conntrack(config_) && !std::ifstream(directory + "/nf_conntrack_max"))
-      add("this kernel tracks no connections, which REDIRECT, spoofed sources and a gate need", "modprobe nf_conntrack");
+      add("this kernel tracks no connections, which REDIRECT, spoofed sources and a gate need",
+          "modprobe nf_conntrack");
     if (const auto sentence = ConntrackWatch(directory).look()) {
       const std::size_t end = sentence->find(". ");
       add(sentence->substr(0, end), end == std::string::npos ? "" : sentence->substr(end + 2));

@@ -165,11 +165,14 @@ std::string in_shell(const std::vector<Step>& steps, std::string_view title) {
 
 Node node_of(const Plan& plan) {
   Node counters = Node::array();
-  for (const Diversion& each : plan.diversions)
-    counters.children.push_back(Node::object()
-                                    .add("listener", Node::of(each.listener))
-                                    .add("scope", Node::of(to_string(each.scope)))
-                                    .add("version", Node::of(std::uint64_t(number_of(each.version)))));
+  for (const Diversion& each : plan.diversions) {
+    Node counted = Node::object()
+                       .add("listener", Node::of(each.listener))
+                       .add("scope", Node::of(to_string(each.scope)))
+                       .add("version", Node::of(std::uint64_t(number_of(each.version))));
+    if (!each.drop_interfaces.empty()) counted.add("drop_interfaces", texts(each.drop_interfaces));
+    counters.children.push_back(std::move(counted));
+  }
   return Node::object()
       .add("backend", Node::of(to_string(plan.backend)))
       .add("fail_closed", Node::of(plan.fail_closed))
@@ -193,6 +196,7 @@ std::optional<Plan> plan_from(const Node& node) {
     for (const Scope scope : {Scope::input, Scope::forward, Scope::output})
       if (to_string(scope) == text_at(each, "scope")) counted.scope = scope;
     counted.version = number_at(each, "version") == 6 ? Version::v6 : Version::v4;
+    counted.drop_interfaces = texts_at(each, "drop_interfaces");
   }
   return plan;
 }

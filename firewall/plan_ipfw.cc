@@ -26,7 +26,10 @@ class IpfwText {
         table("skip_dst", *each, each->skip_destinations);
       }
     int number = first_rule;
-    for (const Diversion& each : draft_.rules.diversions) one(each, number++);
+    for (const Diversion& each : draft_.rules.diversions) {
+      if (!each.drop_interfaces.empty()) rule(number++, "deny", each, by(each.drop_interfaces) + " setup");
+      rule(number++, forward(each), each, received(each));
+    }
     return text_ + fmt::format("set enable {}\n", set_number);
   }
 
@@ -41,28 +44,36 @@ class IpfwText {
                                   .may_fail = true});
   }
 
-  static std::string received(const Diversion& each) {
+  static std::string by(const std::vector<std::string>& interfaces) {
     std::string out;
-    for (const std::string& name : each.interfaces)
+    for (const std::string& name : interfaces)
       if (name != verify_interface) out += (out.empty() ? "" : " or ") + fmt::format("recv {}", name);
-    if (out.empty()) return "not recv lo0";
     return out.find(" or ") == std::string::npos ? out : "{ " + out + " }";
   }
+  static std::string received(const Diversion& each) {
+    if (!each.interfaces.empty()) return by(each.interfaces);
+    std::string out = "not recv lo0";
+    for (const auto* others : {&each.skip_interfaces, &each.drop_interfaces})
+      for (const std::string& name : *others) out += " not recv " + name;
+    return out;
+  }
+  static std::string forward(const Diversion& each) {
+    const char* any = each.version == Version::v6 ? "::1" : "127.0.0.1";
+    return fmt::format("fwd {},{}", each.address.empty() ? any : each.address, each.port);
+  }
 
-  void one(const Diversion& each, int number) {
+  void rule(int number, const std::string& action, const Diversion& each, const std::string& where) {
     const bool six = each.version == Version::v6;
-    const std::string target = !each.address.empty() ? each.address : six ? "::1" : "127.0.0.1";
     std::string ports;
     for (const std::uint16_t port : each.ports) ports += (ports.empty() ? "" : ",") + std::to_string(port);
     const char* option = six ? "dst-ip6" : "dst-ip";
     std::string more;
     if (!each.protected_networks.empty()) more += fmt::format(" {} table({})", option, table_of("protected", each));
     if (!each.skip_destinations.empty()) more += fmt::format(" not {} table({})", option, table_of("skip_dst", each));
-    text_ +=
-        fmt::format("add {} set {} fwd {},{} tcp from {} to {}{} {} in {}{}\n", number, set_number, target, each.port,
-                    each.skip_sources.empty() ? std::string(six ? "any6" : "any")
-                                              : fmt::format("not table({})", table_of("skip_src", each)),
-                    each.to_local ? "" : "not ", six ? "me6" : "me", ports, received(each), more);
+    text_ += fmt::format("add {} set {} {} tcp from {} to {}{} {} in {}{}\n", number, set_number, action,
+                         each.skip_sources.empty() ? std::string(six ? "any6" : "any")
+                                                   : fmt::format("not table({})", table_of("skip_src", each)),
+                         each.to_local ? "" : "not ", six ? "me6" : "me", ports, where, more);
   }
 
   Draft& draft_;

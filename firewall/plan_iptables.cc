@@ -69,12 +69,7 @@ class IptablesPlan {
       step_out({.why = fmt::format("IPv{}: the jump from {} in {}", number_of(version_), hook.chain, hook.table),
                 .command = jump(hook, "-D"),
                 .condition = Condition{jump(hook, "-C").argv}});
-    std::set<std::pair<std::string, std::string>> gone;
-    for (const Hook& hook : chains_.hooks())  // they refer to the others
-      if (gone.emplace(hook.table, hook.ours).second) chain_out(hook.table, hook.ours);
-    for (const auto& [table, chains] : chains_.bodies())
-      for (const auto& [name, body] : chains)
-        if (!chains_.is_hook(name)) chain_out(table, name);
+    for (const auto& [table, name] : chains_.tables_and_chains()) chain_out(table, name);
     std::vector<std::string> lists;
     for (const auto& [name, networks] : chains_.sets()) lists.push_back(name);
     if (rules_.bans) lists.push_back(banned_set(version_));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firewall/rules.h"
@@ -23,7 +24,8 @@ class Chains {
   const std::vector<Hook>& hooks() const { return hooks_; }
   const std::map<std::string, std::map<std::string, std::string>>& bodies() const { return bodies_; }
   const std::map<std::string, std::vector<std::string>>& sets() const { return sets_; }
-  bool is_hook(const std::string& chain) const;
+  // Those that refer to others come first.
+  std::vector<std::pair<std::string, std::string>> tables_and_chains() const;
 
  private:
   void find_hooks();
@@ -39,6 +41,10 @@ class Chains {
   void count_undecided();
   void decide(const Diversion& each, const Hook& raw);
   std::string listed(const char* what, const std::vector<std::string>& networks, const char* end, const char* no = "");
+  void drops(const Hook& hook);
+  void leave_skipped(const Diversion& each, const Hook& hook, const std::string& chain);
+  void match(const Diversion& each, const Hook& hook, const std::string& chain,
+             const std::vector<std::string>& interfaces, const std::string& first, const std::string& what);
   void dispatch(const Diversion& each, const Hook& hook, const std::string& first, std::string what = {});
   void one(const Diversion& each);
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "firewall/marks.h"
 #include "firewall/plan_iptables.h"
@@ -50,6 +51,13 @@ std::string chain_of(const Diversion& each) {
   return fmt::format("GATEPOST_{}_{}", each.number, scope);
 }
 
+// Where it is decided what is dropped.
+std::string drops_of(const Hook& hook) { return hook.ours + "_DROP"; }
+
+bool is_of(const Diversion& each, const Hook& hook) {
+  return (each.scope == Scope::output) == (hook.chain == "OUTPUT");
+}
+
 }  // namespace
 
 Chains::Chains(const Rules& rules, Version version) : rules_(rules), version_(version) {
@@ -62,8 +70,18 @@ Chains::Chains(const Rules& rules, Version version) : rules_(rules), version_(ve
   write();
 }
 
-bool Chains::is_hook(const std::string& chain) const {
-  return std::ranges::any_of(hooks_, [&](const Hook& hook) { return hook.ours == chain; });
+std::vector<std::pair<std::string, std::string>> Chains::tables_and_chains() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  const auto add = [&](const std::string& table, const std::string& chain) {
+    if (std::ranges::find(all, std::pair{table, chain}) == all.end()) all.emplace_back(table, chain);
+  };
+  for (const Hook& hook : hooks_) add(hook.table, hook.ours);
+  for (const Hook& hook : {prerouting_raw, output_raw})
+    if (const auto raw = bodies_.find(hook.table); raw != bodies_.end() && raw->second.contains(drops_of(hook)))
+      add(hook.table, drops_of(hook));
+  for (const auto& [table, chains] : bodies_)
+    for (const auto& [name, body] : chains) add(table, name);
+  return all;
 }
 
 void Chains::find_hooks() {
@@ -77,7 +95,9 @@ void Chains::find_hooks() {
   if (tproxy_) hooks_.push_back(prerouting_mangle);
   if (rules_.on_first_packets()) find_hooks_of_first_packets();
   for (const Hook& hook : {prerouting_raw, output_raw})
-    if (zone_ && !hooked(hook)) hooks_.push_back(hook);
+    if (!hooked(hook) &&
+        (zone_ || any([&](const Diversion& d) { return is_of(d, hook) && !d.drop_interfaces.empty(); })))
+      hooks_.push_back(hook);
 }
 bool Chains::hooked(const Hook& hook) const {
   return std::ranges::any_of(hooks_,
@@ -111,8 +131,10 @@ void Chains::write() {
       rule(hook, hook.ours, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
       rule(hook, hook.ours, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
     }
+  for (const Hook& hook : {prerouting_raw, output_raw}) drops(hook);
   for (const Diversion* each : mine_) {
     dispatch(*each, hook_of(*each), "");
+    if (rules_.overtaken(*each)) dispatch(*each, prerouting_mangle, "", "-j RETURN");
     one(*each);
     if (!rules_.on_first_packets()) continue;
     const Hook& raw = each->scope == Scope::output ? output_raw : prerouting_raw;
@@ -215,9 +237,14 @@ std::string Chains::listed(const char* what, const std::vector<std::string>& net
 // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.
 void Chains::dispatch(const Diversion& each, const Hook& hook, const std::string& first, std::string what) {
   if (what.empty()) what = "-g " + chain_of(each);
+  if (!each.skip_interfaces.empty()) match(each, hook, hook.ours, each.skip_interfaces, first, "-j RETURN");
+  match(each, hook, hook.ours, each.diverting_interfaces(), first, what);
+}
+void Chains::match(const Diversion& each, const Hook& hook, const std::string& chain,
+                   const std::vector<std::string>& interfaces, const std::string& first, const std::string& what) {
   const char* direction = each.scope == Scope::output ? "-o" : "-i";
   std::vector<std::string> ways;
-  for (const std::string& name : each.interfaces) ways.push_back(fmt::format("{} {}", direction, name));
+  for (const std::string& name : interfaces) ways.push_back(fmt::format("{} {}", direction, name));
   if (ways.empty()) ways.push_back(fmt::format("! {} lo", direction));
   std::string more = first;
   if (each.to_local != each.to_others)
@@ -225,7 +252,34 @@ void Chains::dispatch(const Diversion& each, const Hook& hook, const std::string
   if (!each.protected_networks.empty()) more += " " + listed("protected", each.protected_networks, "dst");
   for (const std::string& way : ways)
     for (const std::string& ports : port_lists(each.ports))
-      rule(hook, hook.ours, fmt::format("{} -p tcp -m multiport --dports {}{} {}", way, ports, more, what));
+      rule(hook, chain, fmt::format("{} -p tcp -m multiport --dports {}{} {}", way, ports, more, what));
+}
+
+// Before anybody else decides about them, and whatever flags some servers take for a first packet. In a chain of their
+// own, from which what is not dropped comes back.
+void Chains::drops(const Hook& hook) {
+  std::vector<const Diversion*> all;
+  std::ranges::copy_if(mine_, std::back_inserter(all), [&](const Diversion* each) { return is_of(*each, hook); });
+  all = up_to_last_drop(all);
+  if (all.empty()) return;
+  const std::string drop = drops_of(hook);
+  rule(hook, hook.ours, "-p tcp --tcp-flags SYN,ACK SYN -j " + drop);
+  for (const Diversion* each : all) {
+    if (!each->skip_interfaces.empty()) match(*each, hook, drop, each->skip_interfaces, "", "-j RETURN");
+    if (!each->drop_interfaces.empty()) {
+      const std::string chain = chain_of(*each) + "_DROP";
+      match(*each, hook, drop, each->drop_interfaces, "", "-g " + chain);
+      leave_skipped(*each, hook, chain);
+      rule(hook, chain, fmt::format("-m comment --comment {} -j DROP", dropped_label(*each)));
+    }
+    if (each != all.back()) match(*each, hook, drop, each->diverting_interfaces(), "", "-j RETURN");
+  }
+}
+
+void Chains::leave_skipped(const Diversion& each, const Hook& hook, const std::string& chain) {
+  if (!each.skip_sources.empty()) rule(hook, chain, listed("skip-src", each.skip_sources, "src") + " -j RETURN");
+  if (!each.skip_destinations.empty())
+    rule(hook, chain, listed("skip-dst", each.skip_destinations, "dst") + " -j RETURN");
 }
 
 void Chains::one(const Diversion& each) {
@@ -233,9 +287,7 @@ void Chains::one(const Diversion& each) {
   const std::string chain = chain_of(each),
                     // Connections that were there before the rules are new to connection tracking, too.
       counted = "-p tcp --syn -m comment --comment " + each.label();
-  if (!each.skip_sources.empty()) rule(hook, chain, listed("skip-src", each.skip_sources, "src") + " -j RETURN");
-  if (!each.skip_destinations.empty())
-    rule(hook, chain, listed("skip-dst", each.skip_destinations, "dst") + " -j RETURN");
+  leave_skipped(each, hook, chain);
   if (each.way == Intercept::tproxy) {
     rule(hook, chain, counted);
     const std::string on_ip = each.address.empty() ? "" : "--on-ip " + each.address + " ";

@@ -11,12 +11,17 @@ namespace firewall {
 std::string nft::list(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, ", ")); }
 
 std::string nft::match(const Diversion& each, const std::string& destinations) {
+  return match(each, destinations, each.diverting_interfaces());
+}
+
+std::string nft::match(const Diversion& each, const std::string& destinations,
+                       const std::vector<std::string>& interfaces) {
   const std::string_view direction = each.scope == config::Scope::output ? "oifname" : "iifname";
   std::string match;
-  if (each.interfaces.empty()) {
+  if (interfaces.empty()) {
     match = fmt::format("{} != \"lo\"", direction);
   } else {
-    for (const std::string& name : each.interfaces) match += fmt::format("{}\"{}\"", match.empty() ? "" : ", ", name);
+    for (const std::string& name : interfaces) match += fmt::format("{}\"{}\"", match.empty() ? "" : ", ", name);
     match = fmt::format("{} {{ {} }}", direction, match);
   }
   std::vector<std::string> ports;
@@ -47,8 +52,13 @@ class NftText {
     text_ = "table inet gatepost\ndelete table inet gatepost\ntable inet gatepost {\n";
     for (const Version version : {Version::v4, Version::v6})
       for (const Diversion* each : once_per_listener(rules_, version)) sets(*each);
-    for (const Diversion& each : rules_.diversions) text_ += fmt::format("\tcounter {} {{\n\t}}\n\n", each.label());
+    for (const Diversion& each : rules_.diversions) {
+      counter(each.label());
+      if (!each.drop_interfaces.empty()) counter(dropped_label(each));
+    }
     for (const Diversion& each : rules_.diversions) one(each);
+    drops("prerouting", [](const Diversion& each) { return each.scope != Scope::output; });
+    drops("output", [](const Diversion& each) { return each.scope == Scope::output; });
     const bool elsewhere = rules_.any(Scope::input) || rules_.any(Scope::forward);
     if (rules_.any(Intercept::redirect) && elsewhere) prerouting_nat();
     if (rules_.any(Scope::output)) output_nat();
@@ -89,13 +99,19 @@ class NftText {
   }
   void end() { text_ += "\t}\n\n"; }
 
-  // What is done with a connection of the right kind: left alone, or counted and diverted.
-  void one(const Diversion& each) {
-    begin(each.label());
+  void counter(const std::string& label) { text_ += fmt::format("\tcounter {} {{\n\t}}\n\n", label); }
+
+  void leave_skipped(const Diversion& each) {
     if (!each.skip_sources.empty())
       line(fmt::format("{} saddr @{} return", family(each), set_name("skip_sources", each)));
     if (!each.skip_destinations.empty())
       line(fmt::format("{} daddr @{} return", family(each), set_name("skip_destinations", each)));
+  }
+
+  // What is done with a connection of the right kind: left alone, or counted and diverted.
+  void one(const Diversion& each) {
+    begin(each.label());
+    leave_skipped(each);
     // Connections that were there before the rules are new to connection tracking, too; they are left alone.
     const std::string first = fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label());
     if (each.way == Intercept::tproxy) {
@@ -114,7 +130,39 @@ class NftText {
   // Which connections are of that kind.
   void dispatch(const Diversion& each) { dispatch(each, "goto " + each.label()); }
   void dispatch(const Diversion& each, const std::string& then) {
-    line(nft::match(each, "@" + set_name("protected", each)) + " " + then);
+    skip_interfaces(each);
+    line(nft::match(each, protected_set(each)) + " " + then);
+  }
+  void skip_interfaces(const Diversion& each) {
+    if (!each.skip_interfaces.empty()) line(nft::match(each, protected_set(each), each.skip_interfaces) + " return");
+  }
+  static std::string protected_set(const Diversion& each) { return "@" + set_name("protected", each); }
+
+  // Before anybody else sees them, and whatever flags some servers take for a first packet.
+  template <class Wanted>
+  void drops(std::string_view hook, Wanted wanted) {
+    std::vector<const Diversion*> all;
+    for (const Diversion& each : rules_.diversions)
+      if (wanted(each)) all.push_back(&each);
+    all = up_to_last_drop(all);
+    if (all.empty()) return;
+    for (const Diversion* each : all) {
+      if (each->drop_interfaces.empty()) continue;
+      begin(dropped_label(*each));
+      leave_skipped(*each);
+      line(fmt::format("counter name {} drop", dropped_label(*each)));
+      end();
+    }
+    begin(fmt::format("{}_drop", hook), fmt::format("filter hook {} priority raw - 20", hook));
+    line("tcp flags & (syn | ack) != syn return");
+    if (hook == "output") text_ += nft::not_our_own(rules_);
+    for (const Diversion* each : all) {
+      skip_interfaces(*each);
+      if (!each->drop_interfaces.empty())
+        line(nft::match(*each, protected_set(*each), each->drop_interfaces) + " goto " + dropped_label(*each));
+      if (each != all.back()) line(nft::match(*each, protected_set(*each)) + " return");
+    }
+    end();
   }
   template <class Wanted>
   void dispatch_all(Wanted wanted) {
@@ -157,7 +205,10 @@ class NftText {
     }
     line("meta l4proto tcp jump divert");
     if (rules_.queue != 0) line(fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take));
-    dispatch_all([](const Diversion& each) { return each.way == Intercept::tproxy; });
+    for (const Diversion& each : rules_.diversions) {
+      if (each.way == Intercept::tproxy) dispatch(each);
+      if (rules_.overtaken(each)) dispatch(each, "return");
+    }
     end();
   }
   static std::string marked(std::uint32_t mark, std::string_view how = "==") {

@@ -41,8 +41,11 @@ std::string sets(const Rules& rules, bool filled) {
 std::string reset(const Diversion& each) {
   const int number = number_of(each.version);
   const std::string_view family = each.version == Version::v4 ? "ip" : "ip6";
-  const std::string what = match(each, fmt::format("{{ {} }}", list(each.protected_networks)));
+  const std::string destinations = fmt::format("{{ {} }}", list(each.protected_networks));
+  const std::string what = match(each, destinations);
   std::string rules;
+  if (!each.skip_interfaces.empty())
+    rules += fmt::format("\t\t{} return\n", match(each, destinations, each.skip_interfaces));
   for (const auto& [end, skipped] :
        {std::pair{"saddr", &each.skip_sources}, std::pair{"daddr", &each.skip_destinations}})
     if (!skipped->empty()) rules += fmt::format("\t\t{} {} {} {{ {} }} return\n", what, family, end, list(*skipped));

@@ -58,22 +58,62 @@ std::string tables(const Rules& rules) {
   return text;
 }
 
-// Anchors inside each other, because a rule has but one destination: those left alone, those of this host or of others,
-// those that are protected.
+// Anchors inside each other, because a rule has but one destination and one kind of interface: those left alone, those
+// of this host or of others, those that are protected.
+std::string in_anchors(const Diversion& each, const std::string& on, const std::vector<std::string>& not_on,
+                       const std::string& rule) {
+  const std::string ports = ports_of(each);
+  std::vector<std::string> anchors{
+      fmt::format("anchor in on {} {} proto tcp from {} to {} port {} {{\n", on, family(each),
+                  each.skip_sources.empty() ? "any" : "! " + table_of("skip_src", each),
+                  each.skip_destinations.empty() ? "any" : "! " + table_of("skip_dst", each), ports)};
+  for (const std::string& name : not_on)
+    anchors.push_back(
+        fmt::format("anchor in on ! {} {} proto tcp from any to any port {} {{\n", name, family(each), ports));
+  anchors.push_back(fmt::format("anchor in {} proto tcp from any to {}(self) port {} {{\n", family(each),
+                                each.to_local ? "" : "! ", ports));
+  std::string text, tabs;
+  for (const std::string& anchor : anchors) {
+    text += tabs + anchor;
+    tabs += '\t';
+  }
+  text += tabs + rule;
+  while (!tabs.empty()) {
+    tabs.pop_back();
+    text += tabs + "}\n";
+  }
+  return text;
+}
+
+std::string destinations(const Diversion& each) {
+  return each.protected_networks.empty() ? "any" : table_of("protected", each);
+}
+
+std::string dropped(const Diversion& each) {
+  if (each.drop_interfaces.empty()) return {};
+  return in_anchors(each, braced(each.drop_interfaces), {},
+                    fmt::format("block drop in quick {} proto tcp from any to {} port {} label \"{}\"\n", family(each),
+                                destinations(each), ports_of(each), dropped_label(each)));
+}
+
+// Of those where interfaces are listed, the others are none.
+std::vector<std::string> other_interfaces(const Diversion& each) {
+  std::vector<std::string> all;
+  if (!each.interfaces.empty()) return all;
+  for (const auto* names : {&each.skip_interfaces, &each.drop_interfaces})
+    all.insert(all.end(), names->begin(), names->end());
+  return all;
+}
+
 std::string openbsd_text(const Rules& rules) {
   std::string text = tables(rules);
-  for (const Diversion& each : rules.diversions) {
-    const std::string ports = ports_of(each);
-    text += fmt::format("anchor in on {} {} proto tcp from {} to {} port {} {{\n", interfaces_of(each), family(each),
-                        each.skip_sources.empty() ? "any" : "! " + table_of("skip_src", each),
-                        each.skip_destinations.empty() ? "any" : "! " + table_of("skip_dst", each), ports);
-    text += fmt::format("\tanchor in {} proto tcp from any to {}(self) port {} {{\n", family(each),
-                        each.to_local ? "" : "! ", ports);
-    text += fmt::format("\t\tpass in quick {} proto tcp from any to {} port {} {} {} port {} label \"{}\"\n",
-                        family(each), each.protected_networks.empty() ? "any" : table_of("protected", each), ports,
-                        each.way == Intercept::divert ? "divert-to" : "rdr-to", target(each), each.port, each.label());
-    text += "\t}\n}\n";
-  }
+  for (const Diversion& each : rules.diversions)
+    text += dropped(each) +
+            in_anchors(each, interfaces_of(each), other_interfaces(each),
+                       fmt::format("pass in quick {} proto tcp from any to {} port {} {} {} port {} label \"{}\"\n",
+                                   family(each), destinations(each), ports_of(each),
+                                   each.way == Intercept::divert ? "divert-to" : "rdr-to", target(each), each.port,
+                                   each.label()));
   return text;
 }
 
@@ -100,15 +140,18 @@ class FreebsdText {
     for (const Scope scope : {Scope::input, Scope::forward})
       for (const Diversion& each : draft_.rules.diversions)
         if (each.scope == scope) one(each);
+    for (const Diversion& each : draft_.rules.diversions) text_ += dropped(each);  // filter rules come last
     return text_;
   }
 
  private:
-  void none(const Diversion& each, const std::string& from, const std::string& to) {
-    text_ += fmt::format("no rdr on {} {} proto tcp from {} to {} port {}\n", interfaces_of(each), family(each), from,
-                         to, ports_of(each));
+  void none(const Diversion& each, const std::string& from, const std::string& to, std::string on = {}) {
+    if (on.empty()) on = interfaces_of(each);
+    text_ +=
+        fmt::format("no rdr on {} {} proto tcp from {} to {} port {}\n", on, family(each), from, to, ports_of(each));
   }
   void one(const Diversion& each) {
+    if (const auto others = other_interfaces(each); !others.empty()) none(each, "any", "any", braced(others));
     if (!each.skip_sources.empty()) none(each, table_of("skip_src", each), "any");
     if (!each.skip_destinations.empty()) none(each, "any", table_of("skip_dst", each));
     if (each.to_others) none(each, "any", "(self)");
@@ -128,18 +171,22 @@ class FreebsdText {
   std::string text_;
 };
 
-void add_steps(Draft& draft, std::string text, const char* line) {
+void add_steps(Draft& draft, std::string text, const std::string& line) {
   draft.plan.apply.push_back(
       {.why = "The anchor, all at once", .command = {{"pfctl", "-a", "gatepost", "-f", "-"}, std::move(text)}});
   draft.plan.remove.push_back({.why = "The anchor", .command = {{"pfctl", "-a", "gatepost", "-F", "all"}}});
   draft.plan.warnings.push_back(fmt::format(
-      "/etc/pf.conf must have the line {} before rules for the same traffic; without it pf never looks there", line));
+      "/etc/pf.conf must have the {} before rules for the same traffic; without it pf never looks there", line));
 }
 
 }  // namespace
 
-void plan_pf_openbsd(Draft& draft) { add_steps(draft, openbsd_text(draft.rules), "anchor \"gatepost\""); }
+void plan_pf_openbsd(Draft& draft) { add_steps(draft, openbsd_text(draft.rules), "line anchor \"gatepost\""); }
 
-void plan_pf_freebsd(Draft& draft) { add_steps(draft, FreebsdText(draft).write(), "rdr-anchor \"gatepost\""); }
+void plan_pf_freebsd(Draft& draft) {
+  add_steps(draft, FreebsdText(draft).write(),
+            draft.rules.any_drops() ? "lines rdr-anchor \"gatepost\" and anchor \"gatepost\""
+                                    : "line rdr-anchor \"gatepost\"");
+}
 
 }  // namespace firewall

@@ -44,11 +44,16 @@ std::string address_of(const config::Endpoint& endpoint) {
 }
 
 // Connections over lo are those of the scope output.
-std::vector<std::string> interfaces_of(const Listener& listener, Scope scope) {
-  std::vector<std::string> names = listener.interfaces;
-  if (scope != Scope::output) std::erase(names, "lo");
-  if (!names.empty()) names.emplace_back(verify_interface);
-  return names;
+std::vector<std::string> in_scope(std::vector<std::string> interfaces, Scope scope) {
+  if (scope != Scope::output) std::erase(interfaces, "lo");
+  return interfaces;
+}
+
+void set_interfaces(Diversion& diversion, const Listener& listener) {
+  diversion.interfaces = in_scope(listener.interfaces, diversion.scope);
+  if (!diversion.interfaces.empty()) diversion.interfaces.emplace_back(verify_interface);
+  diversion.skip_interfaces = in_scope(listener.skip_interfaces, diversion.scope);
+  diversion.drop_interfaces = in_scope(listener.drop_interfaces, diversion.scope);
 }
 
 void set_destinations(Diversion& diversion, const Listener& listener) {
@@ -81,6 +86,12 @@ std::string Diversion::target() const {
   return fmt::format("{}{}{}:{}", brackets ? "[" : "", address, brackets ? "]" : "", port);
 }
 
+std::vector<std::string> Diversion::diverting_interfaces() const {
+  std::vector<std::string> all = interfaces;
+  if (!all.empty()) all.insert(all.end(), drop_interfaces.begin(), drop_interfaces.end());
+  return all;
+}
+
 std::set<std::uint16_t> Rules::tproxy_ports() const {
   std::set<std::uint16_t> ports;
   for (const Diversion& each : diversions)
@@ -88,6 +99,21 @@ std::set<std::uint16_t> Rules::tproxy_ports() const {
   return ports;
 }
 
+bool Rules::any_drops() const {
+  return std::ranges::any_of(diversions, [](const Diversion& each) { return !each.drop_interfaces.empty(); });
+}
+bool Rules::overtaken(const Diversion& redirected) const {
+  const auto common_port = [&](const Diversion& later) {
+    return std::ranges::any_of(later.ports, [&](std::uint16_t port) {
+      return std::ranges::find(redirected.ports, port) != redirected.ports.end();
+    });
+  };
+  return redirected.way == Intercept::redirect && redirected.scope != Scope::output &&
+         std::ranges::any_of(diversions, [&](const Diversion& later) {
+           return later.way == Intercept::tproxy && later.number > redirected.number &&
+                  later.version == redirected.version && later.scope == redirected.scope && common_port(later);
+         });
+}
 bool Rules::any(Intercept way) const {
   return std::ranges::any_of(diversions, [way](const Diversion& each) { return each.way == way; });
 }
@@ -150,7 +176,7 @@ Rules rules_of(const config::Config& config) {
     for (const Scope scope : listener.scopes) {
       Diversion one = diversion;
       one.scope = scope;
-      one.interfaces = interfaces_of(listener, scope);
+      set_interfaces(one, listener);
       set_destinations(one, listener);
       rules.diversions.push_back(std::move(one));
     }
@@ -160,6 +186,12 @@ Rules rules_of(const config::Config& config) {
 
 std::string banned_set(Version version) { return fmt::format("gatepost{}-banned", number_of(version)); }
 std::string never_banned_set(Version version) { return fmt::format("gatepost{}-never-banned", number_of(version)); }
+
+std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all) {
+  std::vector<const Diversion*> found = all;
+  while (!found.empty() && found.back()->drop_interfaces.empty()) found.pop_back();
+  return found;
+}
 
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version) {
   std::vector<const Diversion*> out;

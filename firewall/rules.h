@@ -31,6 +31,9 @@ struct Diversion {
   std::uint16_t port = 0;               // of the listener
   std::vector<std::uint16_t> ports;     // that clients mean to reach
   std::vector<std::string> interfaces{};  // where they come in (output: go out); empty = all but loopback
+  // Where they are left alone; where their first packets are dropped, before anybody else sees them. What is not dropped
+  // yet, or not any more, while rules change is diverted: it never goes round us.
+  std::vector<std::string> skip_interfaces{}, drop_interfaces{};
   // Networks of the family, as "192.0.2.0/24" or "192.0.2.1"; none of them has the prefix length 0.
   std::vector<std::string> protected_networks{}, skip_sources{}, skip_destinations{};
   // Which destinations: those of this host, those of others, or both.
@@ -40,6 +43,10 @@ struct Diversion {
   std::string label() const;
   // Of what would have been diverted by it, had there been a decision: "input4.NAME-undecided".
   friend std::string undecided_label(const Diversion& each) { return each.label() + "-undecided"; }
+  // Of what is dropped.
+  friend std::string dropped_label(const Diversion& each) { return each.label() + "-dropped"; }
+  // Where they are diverted, if they come so far; empty = all but loopback.
+  std::vector<std::string> diverting_interfaces() const;
   // The listener: "192.0.2.7:2525", "[2001:db8::7]:2525", ":2525" of all addresses.
   std::string target() const;
   // Of the way redirect: to the address of the interface (or to loopback, from this host itself), which is the
@@ -65,6 +72,10 @@ struct Rules {
   std::uint32_t queue_of(const Diversion& each) const { return queue + each.number - 1; }
   // That clients mean to reach, of the listeners to which TPROXY brings them.
   std::set<std::uint16_t> tproxy_ports() const;
+  bool any_drops() const;
+  // Whether connections of this one, which is redirected, would come to a later listener by TPROXY, which the kernel does
+  // first.
+  bool overtaken(const Diversion& redirected) const;
   bool any(config::Intercept way) const;
   bool any(config::Scope scope) const;
   bool any(Version version) const;
@@ -80,6 +91,10 @@ std::string banned_set(Version version);
 std::string never_banned_set(Version version);
 // Those of nft are "banned4" and "never4" in a table of their own, which stays when the rules are applied anew.
 inline constexpr std::string_view nft_bans_table = "gatepost_bans";
+
+// Of these, which are of one hook of a packet filter, in the order of the file: those that something is dropped of, and
+// those before them, which take what is theirs.
+std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all);
 
 // Listeners by name, once each.
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version);

@@ -1,6 +1,7 @@
 #include "firewall/verify.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -9,6 +10,7 @@
 #include <cstring>
 
 #include "config/endpoint.h"
+#include "firewall/counters.h"
 #include "firewall/shadows.h"
 #include "firewall/test_network.h"
 #include "firewall/transparent_socket.h"
@@ -32,6 +34,19 @@ void add_shadows(Verification& verification, const Diversion& diversion, config:
     if (std::ranges::find(verification.faults, fault) == verification.faults.end())
       verification.faults.push_back(std::move(fault));
   }
+}
+
+// Nothing can be tried there: an interface of somebody else leads to it.
+Proof inspect_drop(const Diversion& each, const Plan& in_force) {
+  const Counters counters = read_counters(in_force);
+  const auto found = counters.find(dropped_label(each));
+  const std::string where = fmt::format("{}", fmt::join(each.drop_interfaces, " and "));
+  if (found == counters.end())
+    return {each.listener, each.scope, each.version, Result::failed,
+            fmt::format("no rule drops what comes by {}", where)};
+  return {each.listener, each.scope, each.version, Result::inspected,
+          fmt::format("the rule is there that drops what comes by {}; it has dropped {} first packets", where,
+                      found->second)};
 }
 
 // A server elsewhere answers our spoofed source only through us.
@@ -104,6 +119,7 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   for (const Diversion& each : rules.diversions) {
     verification.proofs.push_back(prove(each, rules, *in_force, *facts, *network));
     if (verification.proofs.back().result == Result::failed) add_shadows(verification, each, in_force->backend);
+    if (!each.drop_interfaces.empty()) verification.proofs.push_back(inspect_drop(each, *in_force));
   }
   if (!options.spoof_from.empty())
     if (auto fault = try_spoof(options)) verification.faults.push_back(std::move(*fault));

@@ -2,6 +2,7 @@
 #include "proxy/admin/command_firewall.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -214,6 +215,11 @@ std::string table_of(const firewall::State& state, const firewall::Counters& cou
     text += fmt::format("{:<24} {:<8} IPv{} {:>13}\n", each.listener, firewall::to_string(each.scope),
                         number_of(each.version), found == counters.end() ? "no rule" : std::to_string(found->second));
   }
+  for (const firewall::Diversion& each : state.plan.diversions)
+    if (const auto found = counters.find(dropped_label(each)); found != counters.end())
+      text += fmt::format("{} first packets were dropped on {} ({}, {}, IPv{})\n", found->second,
+                          fmt::join(each.drop_interfaces, " and "), each.listener, firewall::to_string(each.scope),
+                          number_of(each.version));
   if (const auto by = unscanned(state, counters))
     text += fmt::format("{} connections went by gatepost, unscanned, while its gate did not answer\n", *by);
   return text;
@@ -229,6 +235,8 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
     const auto found = counters.find(each.label());
     rule.add("in_force", Node::of(found != counters.end()));
     if (found != counters.end()) rule.add("connections", Node::of(found->second));
+    if (const auto dropped = counters.find(dropped_label(each)); dropped != counters.end())
+      rule.add("dropped", Node::of(dropped->second));
     rules.children.push_back(std::move(rule));
   }
   Node status = Node::object()

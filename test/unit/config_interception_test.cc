@@ -135,6 +135,18 @@ TEST_CASE("interception: what a listener cannot be") {
            {redirecting(R"(,"interfaces":["eth 0"])"), "/interfaces/0: \"eth 0\" is no name of a network interface"},
            {redirecting(R"(,"interfaces":["abcdefghijklmnop"])"),
             "/interfaces/0: \"abcdefghijklmnop\" must have 1 to 15 characters"},
+           {config_test::listener(R"(,"skip_interfaces":["eth0"])"),
+            "/skip_interfaces: belongs to a listener with intercept"},
+           {config_test::listener(R"(,"drop_interfaces":["eth0"])"),
+            "/drop_interfaces: belongs to a listener with intercept"},
+           {redirecting(R"(,"drop_interfaces":["lo"])"),
+            "/drop_interfaces: connections over lo begin on this host: they belong to the scope \"output\" alone"},
+           {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["eth0"])"),
+            "/skip_interfaces: \"eth0\" is in two lists of interfaces"},
+           {redirecting(R"(,"skip_interfaces":["eth1","eth0"],"drop_interfaces":["eth0"])"),
+            "/drop_interfaces: \"eth0\" is in two lists of interfaces"},
+           {redirecting(R"(,"drop_interfaces":["eth 0"])"),
+            "/drop_interfaces/0: \"eth 0\" is no name of a network interface"},
            {redirecting(R"(,"ports":[0])"), "/ports/0: 0 is no port; it is between 1 and 65535"},
            {redirecting(R"(,"ports":[65536])"), "/ports/0: 65536 is no port; it is between 1 and 65535"},
            {redirecting(R"(,"ports":[25,25])"), "/ports/1: 25 stands in this list twice"},
@@ -165,13 +177,18 @@ TEST_CASE("interception: what a listener can be") {
     CAPTURE(each);
     CHECK(told(whole(each, mta)) == Lines{"ok"});
   }
+  for (const char* bridge : {R"(,"skip_interfaces":["br0"])", R"(,"drop_interfaces":["br0"])"})
+    CHECK(told(whole(tproxying(bridge), mta)) == Lines{"ok"});
+  CHECK(told(whole(redirecting(R"(,"drop_interfaces":["eth7"])"), mta)) ==
+        Lines{"ok", "/listeners/0/drop_interfaces: this host has no interface \"eth7\" now"});
   CHECK(told(whole(redirecting(R"(,"interfaces":["eth7"])"), mta)) ==
         Lines{"ok", "/listeners/0/interfaces: this host has no interface \"eth7\" now"});
 }
 
 TEST_CASE("interception: outgoing mail of whom, where servers see it come from this host") {
   const std::string warning =
-      "/listeners/0/interfaces: without them \"forward\" also takes mail of the world for servers behind this host, which "
+      "/listeners/0/interfaces: without them \"forward\" also takes mail of the world for servers behind this host, "
+      "which "
       "would come from an address of this host and may be trusted; name the interfaces of the clients";
   const std::string outgoing = R"(,"direction":"outgoing","scopes":["forward"])";
   const std::string original = R"("mta":{"original":true})";
@@ -225,6 +242,10 @@ TEST_CASE("interception: no connection belongs to two listeners") {
            {redirecting(R"(,"interfaces":["eth0"])"), second(R"(,"interfaces":["eth1","eth0"])"), false},
            {redirecting(R"(,"interfaces":["eth0"])"), second(""), true},  // the others
            {redirecting(""), second(R"(,"interfaces":["eth0"])"), false},
+           {redirecting(R"(,"interfaces":["eth0"],"drop_interfaces":["eth1"])"), second(R"(,"interfaces":["eth1"])"),
+            false},
+           {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["br0"])"), second(R"(,"interfaces":["eth1"])"),
+            true},
            {redirecting(networks), second(to_others), true},
            {redirecting(networks), second(to_inner), false},
            {redirecting(to_inner), second(networks), true},  // the rest of it

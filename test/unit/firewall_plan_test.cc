@@ -73,7 +73,7 @@ void check_golden(const std::string& name, const Plan& plan) {
 
 TEST_CASE("plans: Linux") {
   const Facts facts = facts_from("linux");
-  for (const char* name : {"gateway", "spoof", "bridge"})
+  for (const char* name : {"gateway", "spoof", "bridge", "interfaces"})
     for (const Backend backend : {Backend::nft, Backend::iptables}) {
       config::Config config = config_from(text_of(std::string(name) + ".json"));
       config.firewall.backend = backend;
@@ -130,6 +130,33 @@ TEST_CASE("plans: BSD") {
     CHECK(errors_of(config, facts_from(each.system)) ==
           Lines{"firewall.backend is \"iptables\", which this system does not have"});
   }
+}
+
+TEST_CASE("plans: BSD, interfaces that are left alone or dropped") {
+  struct Case {
+    const char* system;
+    const char* way;
+    const char* golden;
+  };
+  for (const Case& each : {Case{"openbsd", "divert", "bsd-interfaces.pf-openbsd.txt"},
+                           Case{"freebsd", "pf-rdr", "bsd-interfaces.pf-freebsd.txt"},
+                           Case{"freebsd", "divert", "bsd-interfaces.ipfw.txt"}}) {
+    const config::Config config = config_from(replaced(text_of("bsd-interfaces.json"), "@WAY@", each.way));
+    check_golden(each.golden, planned(config, facts_from(each.system)));
+  }
+}
+
+// With a gate and bans: what is dropped is asked about by nobody, what is left alone neither.
+TEST_CASE("plans: interfaces beside a gate and bans") {
+  Facts facts = facts_from("linux");
+  facts.nft.insert("queue");
+  config::Config config = config_from(text_of("interfaces.json"));
+  config.firewall.gate = {.queue = 100};
+  config.firewall.bans.on = true;
+  config.firewall.backend = Backend::nft;
+  check_golden("interfaces-gate.nft.txt", planned(config, facts));
+  config.firewall.backend = Backend::iptables;
+  check_golden("interfaces-gate.iptables.txt", planned(config, facts));
 }
 
 TEST_CASE("plans: the backend is nft where it can do all, else iptables, else none") {
