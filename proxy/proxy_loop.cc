@@ -42,6 +42,7 @@ ProxyShared::ProxyShared(const ProxyStart& start, std::size_t loops)
     : config(start.config),
       control(start.control.get()),
       window(start.window),
+      passed_on(start.passed_on),
       log(start.config->log, "gatepost/proxy", start.log_file, static_cast<unsigned>(loops) + 1),
       spool(start.config->spool.directory, start.config->spool.memory, start.config->spool.total_memory,
             std::string(scanner::synthetic_prefix)),
@@ -184,8 +185,7 @@ void ProxyLoop::welcome(std::size_t listener, io::Accepted accepted) {
     session::Arrival arrival;
     arrival.peer = accepted.peer;
     const config::Endpoint& address = shared_.config->listeners[listener].address;
-    arrival.from_here =
-        !address.is_unix() && is_loopback(address) && shared_.interception.is_local(peer, loop_.now());
+    arrival.from_here = !address.is_unix() && is_loopback(address) && shared_.interception.is_local(peer, loop_.now());
     if (is_stray(listener, arrival, socket)) return;
     auto place = shared_.admission.admit(listener, peer, loop_.now());
     if (!place) {
@@ -228,6 +228,9 @@ class ProxyLoop::Seat final : public session::Occupancy {
   void offended(config::Offence what, const session::ClientFacts& client) override {
     owner_.note_offence(place_.listener(), what, client.ip, client.told);
   }
+  void passed_on() override {
+    if (owner_.shared_.passed_on != nullptr) owner_.shared_.passed_on->add(place_.listener());
+  }
 
  private:
   ProxyLoop& owner_;
@@ -251,8 +254,7 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
   else if (message->kind == Kind::keeper_socket && fd) {
     keeper_.attach(std::move(fd));
     tell(Kind::ready, "keeper");
-  }
-  else if (message->kind == Kind::transparent_sockets && fd)
+  } else if (message->kind == Kind::transparent_sockets && fd)
     transparent_.add(message->text == "6" ? AF_INET6 : AF_INET, scanner::unbundle(fd));
   else if (message->kind == Kind::tls_files) services_.tls = shared_.tls();
   else if (message->kind == Kind::drain) drain(false);

@@ -30,6 +30,7 @@ struct ProxyShared {
   std::shared_ptr<const config::Config> config;
   int control;                      // for `silent`
   supervisor::Window* window;
+  firewall::PassedOn* passed_on;
   admin::Log log;
   io::SpoolSpace spool;
   session::WithheldLog withheld;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "firewall/passed_on.h"
 #include "proxy/admin/log.h"
 #include "proxy/supervisor/window.h"
 #include "scanner/packet_socket.h"
@@ -15,6 +16,7 @@ struct ProxyStart {
   std::vector<std::vector<scanner::OwnedFd>> listeners;  // [loop][listener in config order], bound and listening, non-blocking
   scanner::OwnedFd control;                              // supervisor/control.h
   supervisor::Window* window = nullptr;
+  firewall::PassedOn* passed_on = nullptr;  // null: nothing is passed on unscanned, or it cannot be counted
   scanner::OwnedFd pf;  // its device, where a listener needs it (firewall/pf_device.h)
   int log_file = -1;
   scanner::OwnedFd tls_files;  // io/tls_files.h; none where the config names no TLS

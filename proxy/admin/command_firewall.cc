@@ -12,11 +12,13 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <optional>
 
 #include "config/surroundings.h"
 #include "firewall/apply.h"
 #include "firewall/counters.h"
+#include "firewall/passed_on.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/escape.h"
 
@@ -208,7 +210,14 @@ std::optional<std::uint64_t> unscanned(const firewall::State& state, const firew
   return all;
 }
 
-std::string table_of(const firewall::State& state, const firewall::Counters& counters) {
+// TLS that went through to the server since gatepost was started; by listener.
+std::map<std::string, std::uint64_t> passed_on(const firewall::State& state, const std::string& directory) {
+  std::vector<std::string> listeners;
+  for (const firewall::Diversion& each : state.plan.diversions) listeners.push_back(each.listener);
+  return firewall::passed_on(directory, listeners);
+}
+
+std::string table_of(const firewall::State& state, const firewall::Counters& counters, const std::string& directory) {
   std::string text = fmt::format("{:<24} {:<8} {:<5} {:>12}\n", "LISTENER", "SCOPE", "IP", "CONNECTIONS");
   for (const firewall::Diversion& each : state.plan.diversions) {
     const auto found = counters.find(each.label());
@@ -222,10 +231,14 @@ std::string table_of(const firewall::State& state, const firewall::Counters& cou
                           number_of(each.version));
   if (const auto by = unscanned(state, counters))
     text += fmt::format("{} connections went by gatepost, unscanned, while its gate did not answer\n", *by);
+  for (const auto& [listener, connections] : passed_on(state, directory))
+    text += fmt::format("{} connections of {} went through in TLS, unscanned, since gatepost was started\n",
+                        connections, listener);
   return text;
 }
 
-std::string json_of(const firewall::State& state, const firewall::Counters& counters, bool intact) {
+std::string json_of(const firewall::State& state, const firewall::Counters& counters, const std::string& directory,
+                    bool intact) {
   Node rules = Node::array();
   for (const firewall::Diversion& each : state.plan.diversions) {
     Node rule = Node::object()
@@ -246,6 +259,11 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
                     .add("backend", Node::of(firewall::to_string(state.plan.backend)))
                     .add("rules", std::move(rules));
   if (const auto by = unscanned(state, counters)) status.add("unscanned", Node::of(*by));
+  Node passed = Node::array();
+  for (const auto& [listener, connections] : passed_on(state, directory))
+    passed.children.push_back(
+        Node::object().add("listener", Node::of(listener)).add("connections", Node::of(connections)));
+  if (!passed.children.empty()) status.add("passed_on_in_tls", std::move(passed));
   return config::format(status);
 }
 
@@ -266,13 +284,13 @@ int status_command(const Arguments& arguments) {
       (*state)->phase != firewall::State::Phase::applying && firewall::missing_parts((*state)->plan).empty();
   std::string text;
   if (arguments.json) {
-    text = json_of(**state, counters, intact);
+    text = json_of(**state, counters, where.directory, intact);
   } else {
     text = fmt::format("in force, by {}{}\n", firewall::to_string((*state)->plan.backend),
                        (*state)->phase == firewall::State::Phase::unconfirmed ? ", not confirmed yet"
                        : (*state)->phase == firewall::State::Phase::applying  ? ", not complete"
                                                                               : "") +
-           table_of(**state, counters);
+           table_of(**state, counters, where.directory);
     if (!intact) complain("parts of it are missing; \"gatepost firewall apply\" puts them back");
   }
   return !print(text) ? EX_IOERR : intact ? EX_OK : EX_UNAVAILABLE;

@@ -29,6 +29,7 @@ class Occupancy {
   virtual bool recount(const sockaddr* told, std::string_view& farewell) = 0;
   // It has done what it may be banned for.
   virtual void offended(config::Offence what, const ClientFacts& client) = 0;
+  virtual void passed_on() = 0;  // what follows is between client and server, and unscanned
 };
 
 // A connection that was meant for somebody else.

@@ -74,6 +74,7 @@ Task<> SmtpSession::pass_tls() {
 // time, before the first octet of it, for nobody knows how this process ends, and afterwards with what has gone by.
 Task<> SmtpSession::pass_octets() {
   note(admin::Level::warning, "tls_passed_on", "what follows cannot be scanned");
+  if (occupancy_ != nullptr) occupancy_->passed_on();
   Tunnelled done;
   const auto tell_end = [&] {
     admin::Record record(services_.config->log.format, admin::Level::warning, trace_id_);

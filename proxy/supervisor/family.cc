@@ -45,7 +45,15 @@ Family::Family(std::shared_ptr<const config::Config> config, Listening listening
       scanner_directory_(std::move(scanner_directory)),
       window_(loops_, slots_per_loop),
       bans_(config_, log_),
-      rules_(config_, log_, [this] { bans_.end(); }) {}  // the lists of the banned go with the rules
+      rules_(config_, log_, [this] { bans_.end(); }) {
+  count_passed_on();
+}  // the lists of the banned go with the rules
+
+void Family::count_passed_on() {
+  auto made = firewall::PassedOn::create(*config_);
+  if (made) passed_on_ = std::move(*made);
+  else say(Level::warning, "what is passed on unscanned is not counted: " + made.error());
+}
 
 void Family::act_due(Clock::time_point now) {
   if (!others_end_ && keeper_.due(now)) start_keeper();
@@ -96,6 +104,7 @@ void Family::start_proxy() {
     start.control = std::move(control);
     start.pf = std::move(listening_.pf);
     start.window = &window_;
+    start.passed_on = passed_on_.get();
     start.log_file = log_file_;
     start.tls_files = std::move(tls_files_);
     return run_proxy_(std::move(start));
@@ -210,7 +219,8 @@ void Family::bury(Child& child, const End& end) {
     say(Level::error, fmt::format("the {} (pid {}) ended: {}{}", child.name(), pid, end.text(),
                                   ending ? std::string() : fmt::format("; a new one starts in {} ms", pause.count())));
   if (&child == &gate_ && !ending && config_->firewall.gate.on_failure == config::OnFailure::open)
-    say(Level::error, "new connections go by gatepost, unscanned, until a gate runs; gatepost firewall status counts them");
+    say(Level::error,
+        "new connections go by gatepost, unscanned, until a gate runs; gatepost firewall status counts them");
   if (&child != &proxy_) return;
   full_listeners_.clear();
   tell_gate();

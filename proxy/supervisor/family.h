@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "firewall/passed_on.h"
 #include "proxy/admin/log.h"
 #include "proxy/supervisor/ban_orders.h"
 #include "proxy/supervisor/child.h"
@@ -87,6 +88,7 @@ class Family {
     Clock::time_point made{};
     Backoff backoff{};
   };
+  void count_passed_on();
   void start_proxy();
   void start_keeper();
   void start_scanner();
@@ -125,6 +127,7 @@ class Family {
   scanner::OwnedFd tls_files_;
   std::string scanner_directory_;
   Window window_;
+  std::unique_ptr<firewall::PassedOn> passed_on_;
   Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"}, gate_{"gate"};
   Link to_keeper_{.kind = Message::Kind::keeper_socket}, to_scanner_{.kind = Message::Kind::scanner_socket};
   std::set<unsigned> keeping_loops_;  // of the proxy, that have their socket to the keeper that runs now

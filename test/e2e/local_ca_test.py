@@ -1,6 +1,7 @@
 """Outgoing mail inside TLS, scanned: gatepost ends the client's TLS with a certificate that the site's own CA makes for the
 server that is meant, and speaks TLS with that server. Networks and rules as in interception_test.py."""
 import contextlib
+import json
 import os
 import signal
 import ssl
@@ -8,7 +9,7 @@ import subprocess
 import unittest
 
 import certificates
-from common import IS_ROOT, wait_until
+from common import IS_ROOT, PROGRAM, wait_until
 from firewall_world import ANY, CLIENT, SERVER, available
 from interception_test import MESSAGE, PORT, Stage
 from peers import Downstream
@@ -27,14 +28,15 @@ class LocalCa(Stage):
             self.server = Downstream(tls=self.world_ca.server_context(NAME), at=(SERVER[4], 25))
         self.addCleanup(self.server.close)
 
-    def serve(self, scan=False, mode="starttls", more=None):
+    def serve(self, scan=False, mode="starttls", more=None, **sections):
         ca = {"certificate": self.site.certificate, "key": self.site.key}
         tls = {"mode": mode, "local_ca": ca, **(more or {})}
         listener = {"name": "out", "address": f"{ANY[4]}:{PORT}", "downstream": "there", "intercept": "redirect",
                     "scopes": ["forward"], "direction": "outgoing", "tls": tls}
         server = {"original": True, "tls": {"mode": "verified", "name": NAME, "ca": self.world_ca.certificate}}
-        self.world.gateway.run(f"iptables -w -t nat -A PREROUTING -i near -p tcp --dport 25 -j REDIRECT --to-ports {PORT}".split())
-        return self.serve_listeners([listener], server, scan=scan)
+        if "firewall" not in sections:
+            self.world.gateway.run(f"iptables -w -t nat -A PREROUTING -i near -p tcp --dport 25 -j REDIRECT --to-ports {PORT}".split())
+        return self.serve_listeners([listener], server, scan=scan, **sections)
 
     def starttls(self, wire, name):
         """The certificate that the client sees, checked against the site's CA and for that name or address."""
@@ -121,6 +123,26 @@ class LocalCa(Stage):
                 wait_until(lambda: self.events(gatepost, event="passed_unscanned"), "the line about it")
                 gatepost.__exit__(None)
                 self.world.gateway.run("iptables -w -t nat -F PREROUTING".split())
+
+    def test_what_is_passed_on_is_counted(self):
+        """Whichever proxy it was, until gatepost is started again."""
+        rules = {"manage": True, "state_directory": str(self.place / "rules")}
+        gatepost = self.serve(more={"pass_sources": [CLIENT[4]]}, firewall=rules)
+        status = [PROGRAM, "firewall", "status", "-c", self.place / "gatepost.json"]
+        self.assertEqual(json.loads(self.world.gateway.run([*status, "--json"]).stdout)["passed_on_in_tls"],
+                         [{"listener": "out", "connections": 0}])
+        for _ in range(2):
+            with self.wire(4, SERVER[4]) as wire:
+                self.assertEqual(wire.reply()[0], 220)
+                self.assertIn(b"STARTTLS", wire.say(b"EHLO client.example")[1])
+                self.assertEqual(wire.say(b"STARTTLS")[0], 220)
+                wire.socket = self.world_ca.client_context().wrap_socket(wire.socket, server_hostname=NAME)
+                self.assertEqual(self.message(wire)[0], 250)
+            proxy = gatepost.child("proxy")
+            os.kill(proxy, signal.SIGKILL)
+            wait_until(lambda gone=proxy: gatepost.child("proxy") != gone, "the next proxy")
+        self.assertIn("\n2 connections of out went through in TLS, unscanned, since gatepost was started\n",
+                      self.world.gateway.run(status).stdout)
 
     def test_openssl_finds_nothing_wrong_with_them(self):
         self.serve()

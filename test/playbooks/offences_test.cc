@@ -15,6 +15,7 @@ struct Register final : session::Occupancy {
   void offended(Offence what, const session::ClientFacts& client) override {
     told.push_back(std::string(config::to_string(what)) + (client.told ? " told " + client.ip : ""));
   }
+  void passed_on() override { told.emplace_back("passed on"); }
   Told told;
 };
 
@@ -50,6 +51,20 @@ struct Watched : World {
   }
   Register watch;
 };
+
+TEST_CASE("TLS that is passed on is told once, when it is") {
+  Watched world;
+  world.listener().tls.mode = config::ListenerTlsMode::pass;
+  world.greeted("250 STARTTLS\r\n");
+  world.client_sends("STARTTLS\r\n");
+  world.downstream_sends(1, "454 4.7.0 Not now\r\n");
+  CHECK(world.watch.told.empty());
+  world.client_sends("STARTTLS\r\n");
+  world.downstream_sends(1, "220 2.0.0 Go on\r\n");
+  CHECK(world.watch.told == Told{"passed on"});
+  world.client_sends(std::string("\x16\x03\x01hello", 8));
+  CHECK(world.watch.told == Told{"passed on"});
+}
 
 TEST_CASE("offences: infected mail, refused or not; nothing else that a scanner says") {
   for (const auto action : {config::Action::refuse, config::Action::defer, config::Action::relay}) {
