@@ -34,8 +34,6 @@ void check_rules(const Config& config, const Listener& listener, const std::stri
     problems.error(at + "/infected", "bans nobody: there are no scanners");
   if (wanted(Offence::rate) && listener.max_client_connections == 0)
     problems.error(at + "/rate", "needs max_client_connections, the rate that is too high");
-  else if (wanted(Offence::rate) && config.firewall.gate.queue != 0)
-    problems.error(at + "/rate", "is for a proxy without a gate, which resets those connections itself");
   if (wanted(Offence::early_talk) && listener.early_talker_wait == milliseconds{0})
     problems.warning(at + "/early_talk",
                      "early_talker_wait is 0s: only clients are noticed that speak while the server is connected");

@@ -65,6 +65,14 @@ class Reader {
   std::string error;
 };
 
+// Whoever is banned for his rate must have been there: a first packet may have anybody's address. So many more are
+// taken that the proxy sees what it bans for; whoever never answers it uses them up and is banned for nothing.
+std::uint32_t connections_of(const config::Listener& listener) {
+  const std::uint64_t most = listener.max_client_connections, more = listener.bans.rate.after;
+  if (most == 0 || listener.bans.rate.time.count() == 0) return listener.max_client_connections;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(most + more, most_number));
+}
+
 }  // namespace
 
 Settings settings_of(const config::Config& config) {
@@ -78,7 +86,7 @@ Settings settings_of(const config::Config& config) {
     if (from.intercept == config::Intercept::none) continue;
     settings.listeners.push_back({.name = from.name,
                                   .queue = static_cast<std::uint16_t>(gate.queue + i),
-                                  .connections = from.max_client_connections,
+                                  .connections = connections_of(from),
                                   .prefix_v4 = from.client_prefix_v4,
                                   .prefix_v6 = from.client_prefix_v6,
                                   .skip_sources = from.skip_sources,

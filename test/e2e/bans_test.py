@@ -5,8 +5,10 @@ import unittest
 
 from common import IS_ROOT, PROGRAM, wait_until
 from firewall_world import CLIENT, SERVER, Rules, available, snapshot
+from gate_test import QUEUE
 from interception_test import PORT, Stage
 from peers import Wire
+from raw_packets import SYN, send_packet
 from scanner_mails import EICAR, mail
 
 LISTENERS = {4: "0.0.0.0", 6: "[::]"}
@@ -16,6 +18,7 @@ HOUR = {"for": "1h"}
 @unittest.skipUnless(IS_ROOT and available(), "needs root and the tools of the packet filter")
 class Bans(Stage):
     backend = "nft"
+    gate = None
 
     def setUp(self):
         super().setUp()
@@ -31,8 +34,8 @@ class Bans(Stage):
                      for version, address in LISTENERS.items()]
         lists = {"on": True, **({"never": list(never)} if never else {})}
         self.before = snapshot(self.world.gateway)
-        gatepost = self.serve_listeners(listeners, {"original": True}, scan=scan, loops=2,
-                                        firewall={"backend": self.backend, "bans": lists})
+        gatepost = self.serve_listeners(listeners, {"original": True}, scan=scan, loops=2, firewall={
+            "backend": self.backend, "bans": lists, **({"gate": self.gate} if self.gate else {})})
         self.rules_of.run("apply", "-c", self.place / "gatepost.json")
         self.assertEqual(self.rules_of.told("status")["backend"], self.backend)
         self.addCleanup(lambda: self.assertEqual(snapshot(self.world.gateway), self.before))
@@ -266,6 +269,23 @@ class Bans(Stage):
 
 class BansWithIptables(Bans):
     backend = "iptables"
+
+
+class BansWithGate(Bans):
+    """What a gate has decided about is banned for the same."""
+
+    backend = "iptables"
+    gate = {"queue": QUEUE}
+
+    def test_first_packets_with_somebody_elses_address_ban_nobody(self):
+        """The client's own system knows nothing of them, and answers as one whose address was taken: RST."""
+        self.begin({"rate": {"after": 2, "within": "1m", **HOUR}}, max_client_connections=2)
+        for version in (4, 6):
+            for number in range(20):
+                send_packet(self.world.client, version, CLIENT[version], SERVER[version], SYN, source_port=41000 + number)
+            self.refused(version)  # for the rest of the minute, as ever
+        self.assertEqual(self.listed(), {})
+        self.assertNotIn("banned", self.gatepost.log.text())
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 ways, IPv4 and IPv6. Who is dropped has no connection, neither to gatepost nor round it, while rules change either."""
 import concurrent.futures
 import re
-import socket
-import struct
 import unittest
 
 from common import only_when_full
 from firewall_case import BACKENDS, Firewall
-from firewall_world import ANY, FAMILY, LOOPBACK, NEAR, SERVER, Namespace, StandIn, cable, reach, snapshot
+from firewall_world import ANY, LOOPBACK, NEAR, SERVER, Namespace, StandIn, cable, reach, snapshot
 from gate_test import QUEUE
+from raw_packets import CWR, ECE, FIN, PSH, SYN, URG, send_packet
 
 FAMILIES = (4, 6)
 QUICK = 0.6  # seconds for an answer that is not to come
@@ -17,7 +16,6 @@ LAN = {4: "198.51.100.9", 6: "2001:db8:a::9"}
 GUEST = {4: "100.64.5.9", 6: "2001:db8:b::9"}
 FRIEND = {4: "100.64.5.10", 6: "2001:db8:b::10"}
 PREFIX = {4: 24, 6: 64}
-SYN, FIN, PSH, URG, ECE, CWR = 2, 1, 8, 32, 64, 128
 SEEN = """table inet seen {
     counter first {
     }
@@ -34,26 +32,6 @@ def at(version, port, address=ANY):
 
 def gateway_of(address):
     return re.sub(r"\w+$", "1", address)
-
-
-def checksum(octets):
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-
-
-def send_packet(where, version, source, target, flags, port=25):
-    """A TCP packet that no client of this system would send."""
-    ends = socket.inet_pton(FAMILY[version], source) + socket.inet_pton(FAMILY[version], target)
-    header = struct.pack("!HHIIBBHHH", 40000 + flags, port, 1, 0, 5 << 4, flags, 65535, 0, 0)
-    pseudo = ends + (struct.pack("!BBH", 0, 6, len(header)) if version == 4 else struct.pack("!IHBB", len(header), 0, 0, 6))
-    header = header[:16] + struct.pack("!H", checksum(pseudo + header)) + header[18:]
-    with where.inside():
-        raw = socket.socket(FAMILY[version], socket.SOCK_RAW, socket.IPPROTO_TCP)
-    with raw:
-        raw.bind((source, 0))
-        raw.sendto(header, (target, 0))
 
 
 class Interfaces(Firewall):

@@ -233,6 +233,13 @@ TEST_CASE("gate settings: from the configuration, as JSON and back") {
                                       .prefix_v6 = 64,
                                       .skip_sources = {netmask("203.0.113.0/24"), netmask("2001:db8::/32")},
                                       .skip_destinations = {netmask("192.0.2.9")}});
+  config::Config banning = *loaded->config;
+  banning.listeners[1].bans.rate = {.after = 7, .time = std::chrono::hours(1)};
+  CHECK(gate::settings_of(banning).listeners[0].connections == 37);
+  banning.listeners[1].bans.rate.after = 0xffffffff;
+  CHECK(gate::settings_of(banning).listeners[0].connections == 0xffffffff);
+  banning.listeners[1].max_client_connections = 0;
+  CHECK(gate::settings_of(banning).listeners[0].connections == 0);
   made.uid = 64101;
   made.gid = 64102;
   CHECK(gate::settings_from_json(to_json(made)) == made);
