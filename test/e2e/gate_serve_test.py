@@ -18,6 +18,7 @@ class GateStage(Firewall):
     """gatepost with its gate on the gateway, and a mail server behind."""
 
     def serve(self, on_failure, **listener):
+        """None: without a gate."""
         self.rules.state = self.place / "rules"  # root's alone
         config = config_for(self.place, scan=False, loops=1)
         config["listeners"] = [
@@ -25,7 +26,7 @@ class GateStage(Firewall):
              "intercept": "redirect", "scopes": ["forward"], "protected": list(SERVER.values()), **listener}
             for version in VERSIONS]
         config["downstreams"] = {}
-        config["firewall"] = {"gate": {"queue": QUEUE, "on_failure": on_failure}}
+        config["firewall"] = {"gate": {"queue": QUEUE, "on_failure": on_failure}} if on_failure else {}
         self.config = config
         self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd))
         self.addCleanup(self.gatepost.__exit__, None)

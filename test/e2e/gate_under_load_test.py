@@ -183,11 +183,11 @@ class GateUnderLoad(GateStage):
                 self.killed_gate(on_failure, intercept="tproxy")
                 self.tidy()
 
-    def killed_proxy(self, on_failure):
+    def killed_proxy(self, on_failure, **listener):
         """What runs is cut: no reply, or 4yz. New connections wait for the next proxy, or are passed by or refused."""
-        self.begin(on_failure)
+        self.begin(on_failure, **listener)
         self.kill("proxy")
-        others = [("server", 250)] if on_failure == "open" else [("refused", 0)]
+        others = {"open": [("server", 250)], "closed": [("refused", 0)], None: []}[on_failure]
         met = self.end()
         self.assert_met(met, ("gatepost", 250), ("gatepost", 0), ("gatepost", 451), ("gatepost", 421), ("nobody", 0), *others)
 
@@ -198,22 +198,39 @@ class GateUnderLoad(GateStage):
     def test_the_proxy_fail_closed(self):
         self.killed_proxy("closed")
 
-    def killed_supervisor(self, on_failure):
-        """All of it is gone, until somebody starts it again; the rules are the kernel's, and stay."""
-        self.begin(on_failure, patience=2)
+    @only_when_full
+    def test_the_proxy_with_tproxy(self):
+        for on_failure in ("open", "closed"):
+            with self.subTest(on_failure):
+                self.killed_proxy(on_failure, intercept="tproxy")
+                self.tidy()
+
+    @only_when_full
+    def test_the_proxy_without_a_gate(self):
+        """Its sockets stay open in the supervisor: who comes meanwhile waits for the next one."""
+        for way in ("redirect", "tproxy"):
+            with self.subTest(way):
+                self.killed_proxy(None, intercept=way)
+                self.tidy()
+
+    def killed_supervisor(self, on_failure, **listener):
+        """All of it is gone, until somebody starts it again; the rules are the kernel's, and stay. Without a gate they lead to
+        a port where nobody listens."""
+        self.begin(on_failure, patience=2, **listener)
+        dead = ("refused", 0) if listener.get("intercept") == "redirect" else ("silence", 0)
+        gone = {"open": ("server", 250), "closed": ("silence", 0), None: dead}[on_failure]
         logs = []
         for _ in range(KILLS):
             self.load.lasts(0.1 + random.random() * 0.4)
             self.gatepost.kill()
-            self.until(*(("server", 250) if on_failure == "open" else ("silence", 0)))
+            self.until(*gone)
             logs.append(self.gatepost.log.text())
             self.gatepost = Gatepost(self.place, self.config, preexec=lambda: _enter(self.gateway.fd))
             self.addCleanup(self.gatepost.__exit__, None)
             self.until("gatepost")
-        others = [("server", 250)] if on_failure == "open" else [("silence", 0)]
         met = self.end(logs)
         # Refused: in the moment in which the proxy has gone and the gate has not.
-        self.assert_met(met, ("gatepost", 250), ("gatepost", 0), ("nobody", 0), ("refused", 0), *others)
+        self.assert_met(met, ("gatepost", 250), ("gatepost", 0), ("nobody", 0), ("refused", 0), gone)
 
     @only_when_full
     def test_the_supervisor_fail_open(self):
@@ -222,6 +239,20 @@ class GateUnderLoad(GateStage):
     @only_when_full
     def test_the_supervisor_fail_closed(self):
         self.killed_supervisor("closed")
+
+    @only_when_full
+    def test_the_supervisor_with_tproxy(self):
+        for on_failure in ("open", "closed"):
+            with self.subTest(on_failure):
+                self.killed_supervisor(on_failure, intercept="tproxy")
+                self.tidy()
+
+    @only_when_full
+    def test_the_supervisor_without_a_gate(self):
+        for way in ("redirect", "tproxy"):
+            with self.subTest(way):
+                self.killed_supervisor(None, intercept=way)
+                self.tidy()
 
 
 if __name__ == "__main__":
