@@ -14,11 +14,11 @@ using AlternativeNames = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>
 using Number = std::unique_ptr<BIGNUM, Free<BN_free>>;
 
 constexpr std::size_t longest_common_name = 64;  // ub-common-name of RFC 5280, appendix A.1
-constexpr std::size_t most_names = 100;
 
-// What distinguishes it from others.
+// What distinguishes it from others. The length comes first: an address may spell a name.
 std::string label_of(const MintedFor& whom) {
-  std::string label(whom.address.begin(), whom.address.end());
+  std::string label = std::to_string(whom.address.size()) + ' ';
+  label.append(whom.address.begin(), whom.address.end());
   for (const std::string& name : whom.names) label += '/' + name;
   return label;
 }
@@ -54,7 +54,7 @@ bool append(GENERAL_NAMES* names, int kind, int string_type, const void* octets,
 bool add_names(X509* certificate, const MintedFor& whom) {
   const AlternativeNames names(sk_GENERAL_NAME_new_null());
   bool added = names != nullptr;
-  for (std::size_t i = 0; added && i < whom.names.size() && i < most_names; ++i)
+  for (std::size_t i = 0; added && i < whom.names.size(); ++i)
     added = append(names.get(), GEN_DNS, V_ASN1_IA5STRING, whom.names[i].data(), whom.names[i].size());
   if (added && !whom.address.empty())
     added = append(names.get(), GEN_IPADD, V_ASN1_OCTET_STRING, whom.address.data(), whom.address.size());
@@ -94,13 +94,15 @@ bool may_sign(X509* certificate) {
 bool is_server_name(std::string_view name) {
   if (name.empty() || name.size() > 253) return false;
   std::size_t label = 0;
+  bool letters = false;  // in the last label, or it is an IPv4 address (RFC 1123 2.1)
   for (const char c : name) {
     const bool in_label = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
     if (!in_label && (c != '.' || label == 0)) return false;
     label = in_label ? label + 1 : 0;
+    letters = in_label && (letters || c < '0' || c > '9');
     if (label > 63) return false;
   }
-  return label > 0;
+  return label > 0 && letters;
 }
 
 LocalCa::LocalCa(Pair authority)

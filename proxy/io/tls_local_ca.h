@@ -24,12 +24,14 @@ struct MintedFor {
   std::vector<std::uint8_t> address{};         // 4 or 16 octets
 };
 
-// A name that a certificate may be made for: labels of letters, digits, '-' and '_', at most 253 octets together.
+// A name that a certificate may be made for: labels of letters, digits, '-' and '_', at most 253 octets together; the last
+// one is no number.
 bool is_server_name(std::string_view name);
 
 class LocalCa {
  public:
   static constexpr std::size_t most_remembered = 1024;            // certificates; then any one is forgotten for the next
+  static constexpr std::size_t most_names = 100;                  // of one certificate
   static constexpr std::time_t lifetime = 30 * 86400;             // and no longer than the authority's own
   static constexpr std::time_t renewed_before_end = 7 * 86400;    // of those remembered
   static constexpr std::time_t clocks_differ_by = 86400;          // they are valid from so long ago

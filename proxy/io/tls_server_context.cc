@@ -36,6 +36,13 @@ namespace {
 using Parts = TlsServerContext::Parts;
 constexpr std::size_t most_announced_authorities = 64;  // their names go into every handshake
 
+// In lower case, and without the dot at its end.
+std::string plain_name(std::string name) {
+  name = openssl::lower(std::move(name));
+  if (name.ends_with('.')) name.pop_back();
+  return name;
+}
+
 int choose_certificate(SSL* connection, int*, void* me) {
   const char* name = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
   if (name == nullptr) return SSL_TLSEXT_ERR_NOACK;
@@ -48,13 +55,14 @@ int choose_certificate(SSL* connection, int*, void* me) {
 // For the name that the client asks for, else for the server that it means.
 openssl::MintedFor minted_for(const SSL* connection, const TlsMeant& meant) {
   openssl::MintedFor whom;
-  const char* asked = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
-  if (asked != nullptr && openssl::is_server_name(asked)) {
-    whom.names.push_back(openssl::lower(asked));
+  const char* sent = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
+  std::string asked = plain_name(sent == nullptr ? "" : sent);
+  if (openssl::is_server_name(asked)) {
+    whom.names.push_back(std::move(asked));
     return whom;
   }
   for (const std::string& name : meant.names)
-    if (openssl::is_server_name(name.starts_with("*.") ? name.substr(2) : name)) whom.names.push_back(name);
+    if (whom.names.size() < openssl::LocalCa::most_names && openssl::is_server_name(name.starts_with("*.") ? name.substr(2) : name)) whom.names.push_back(name);
   if (!meant.destination) return whom;
   const config::Netmask address =
       config::network_around(config::octets_of(reinterpret_cast<const sockaddr*>(&*meant.destination)), 128);
@@ -239,8 +247,7 @@ class Maker {
 
 // Exact before wildcard; a wildcard stands for one label (RFC 6125 6.4.3).
 SSL_CTX* TlsServerContext::Parts::find(std::string name) const {
-  name = openssl::lower(std::move(name));
-  if (name.ends_with('.')) name.pop_back();
+  name = plain_name(std::move(name));
   auto found = by_name.find(name);
   const std::size_t dot = name.find('.');
   if (found == by_name.end() && dot != std::string::npos && dot > 0) found = by_name.find("*" + name.substr(dot));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <openssl/ssl.h>
 
 #include <memory>
 #include <optional>
@@ -91,6 +92,26 @@ struct Downstream {
   }
   ClientContext make() { return io::TlsClientContext::make(settings, files, problems); }
 };
+
+// A ClientHello of that version alone, as an old client would send it.
+inline std::string old_hello(int version, const char* name = nullptr) {
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_security_level(context, 0);
+  SSL_CTX_set_min_proto_version(context, version);
+  SSL_CTX_set_max_proto_version(context, version);
+  SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0");
+  SSL* connection = SSL_new(context);
+  if (name != nullptr)  // SSL_set_tlsext_host_name, which is a macro with an old cast
+    SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
+  SSL_set_bio(connection, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+  SSL_connect(connection);
+  char* bytes = nullptr;
+  const long size = BIO_get_mem_data(SSL_get_wbio(connection), &bytes);
+  std::string hello(bytes, static_cast<std::size_t>(size));
+  SSL_free(connection);
+  SSL_CTX_free(context);
+  return hello;
+}
 
 // One of the two ends, and what its handshake gave.
 struct End {

@@ -185,6 +185,39 @@ TEST_CASE("local CA: none outlives its authority") {
   CHECK(X509_cmp_time(X509_get0_notAfter(made.get()), &after) < 0);
 }
 
+TEST_CASE("local CA: an address is no name, whatever its octets spell") {
+  const auto ca = local_ca(site());
+  const std::time_t now = std::time(nullptr);
+  const auto print = [&](const MintedFor& whom) { return io::openssl::fingerprint_of(ca->mint(whom, now).get()); };
+  const std::string of_address = print({{}, {'/', 'a', 'b', 'c'}});
+  CHECK(print({{"abc"}, {}}) != of_address);
+  CHECK(print({{"abc"}, {'/', 'a', 'b', 'c'}}) != print({{"abc", "abc"}, {}}));
+  CHECK(ca->remembered() == 4);
+}
+
+TEST_CASE("local CA: who asks for an address by SNI, or for what is no name, is shown the server that it means") {
+  Listener listener;
+  const ServerContext server = listener.sign_by(site().own()).make();
+  // Alternative names as they stand in a certificate (RFC 5280 4.2.1.6): 7 and an address, 2 and a name.
+  const std::string address = "\x87\x04\xc6\x33\x64\x19";
+  struct Case {
+    std::string asked, shown;
+  };
+  for (const Case& each : std::vector<Case>{{"192.0.2.99", address},
+                                            {"*.far.example", address},
+                                            {"far example", address},
+                                            {"b\xc3\xbc" "cher.example", address},
+                                            {"mx.far.example.", "\x82\x0emx.far.example"},
+                                            {"MX.FAR.example", "\x82\x0emx.far.example"}}) {
+    Wire wire(server, nullptr, "", meant("198.51.100.25"));
+    wire.begin();
+    wire.server.peer.send(old_hello(TLS1_2_VERSION, each.asked.c_str()));
+    wire.loop.settle();
+    CAPTURE(each.asked);
+    CHECK(wire.server.peer.received().find(each.shown) != std::string::npos);
+  }
+}
+
 TEST_CASE("local CA: from several threads at once") {
   const auto ca = local_ca(site());
   std::atomic<int> made = 0;
@@ -203,7 +236,7 @@ TEST_CASE("local CA: names that it makes certificates for") {
     CHECK(is_server_name(good));
   const std::string label(63, 'a');
   CHECK(is_server_name(label + "." + label + "." + label + "." + std::string(61, 'a')));
-  for (const std::string& bad : Names{"", ".", "a.", ".a", "a..b", "a b", "a\n", "a,DNS:b", "*.a", "b\xc3\xbc" "cher.example",
+  for (const std::string& bad : Names{"", ".", "a.", ".a", "a..b", "a b", "a\n", "a,DNS:b", "*.a", "b\xc3\xbc" "cher.example", "192.0.2.25", "127.1", "mx.1",
                                       std::string("a\0b", 3), label + "a", label + "." + label + "." + label + "." + label})
     CHECK_FALSE(is_server_name(bad));
 }
