@@ -9,6 +9,7 @@
 #include "proxy/session/smtp_session.h"
 #include "proxy/supervisor/ban_request.h"
 #include "proxy/supervisor/control.h"
+#include "proxy/totals.h"
 #include "scanner/job.h"
 
 namespace {
@@ -103,6 +104,7 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
       keeper_(loop_, [this] { tell(supervisor::Message::Kind::silent, "keeper"); }),
       pool_(loop_),
       identities_(loop_),
+      withheld_(shared.withheld),
       random_(random_seed()) {
   const auto& config = *shared_.config;
   if (!config.scanners.empty())
@@ -117,7 +119,7 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
   services_.in_flight = this;
   services_.pool = &pool_;
   services_.tls = shared_.tls();
-  services_.withheld = &shared_.withheld;
+  services_.withheld = &withheld_;
   services_.identities = &identities_;
   services_.log = [this](admin::Level level, admin::Record&& record) {
     shared_.log.write(index_ + 1, level, std::move(record));
@@ -143,21 +145,10 @@ ProxyLoop::~ProxyLoop() { loop_.destroy_roots(); }
 
 void ProxyLoop::run() { loop_.run(); }
 
-void ProxyShared::log_refused(unsigned ring, const RefusedClients& refused) {
-  const std::string_view reply = farewell(refused.reason);
-  admin::Record record = log.record(admin::Level::warning);
-  record.text("event", "refused").text("reason", to_string(refused.reason));
-  record.text("listener", config->listeners[refused.listener].name);
-  if (is_for_network(refused.reason)) record.text("network", admission.text_of(refused.listener, refused.network));
-  record.number("clients", refused.count);
-  if (!reply.empty()) record.quoted("reply", reply.substr(0, reply.size() - 2));
-  log.write(ring, admin::Level::warning, std::move(record));
-}
-
 void ProxyLoop::note_refusal(Refusal reason, std::size_t listener, const sockaddr* client) {
   const Network network = shared_.admission.network_of(listener, client);
   const auto refused = shared_.refusals.add(reason, listener, network, loop_.now());
-  if (refused) shared_.log_refused(index_ + 1, *refused);
+  if (refused) log_refused(shared_.log, index_ + 1, *shared_.config, shared_.admission, *refused);
 }
 
 // Lost when it comes faster than it is counted.
@@ -225,6 +216,13 @@ class ProxyLoop::Seat final : public session::Occupancy {
     return false;
   }
 
+  void introduced_unlisted(session::Introducing how, const session::ClientFacts& peer) override {
+    const Refusal reason = how == session::Introducing::proxy     ? Refusal::proxy_from
+                           : how == session::Introducing::xclient ? Refusal::xclient_from
+                                                                  : Refusal::xforward_from;
+    const auto address = config::parse_address(peer.address);  // none of a UNIX socket
+    owner_.note_refusal(reason, place_.listener(), address.value_or(config::Endpoint()).get());
+  }
   void offended(config::Offence what, const session::ClientFacts& client) override {
     owner_.note_offence(place_.listener(), what, client.ip, client.told);
   }

@@ -33,7 +33,7 @@ struct ProxyShared {
   firewall::PassedOn* passed_on;
   admin::Log log;
   io::SpoolSpace spool;
-  session::WithheldLog withheld;
+  session::WithheldSets withheld;
   // For sessions that begin from now on. False: `files` are not what they should be, and nothing has changed.
   bool use_tls_files(int files);
   std::shared_ptr<const io::TlsContexts> tls();
@@ -41,7 +41,6 @@ struct ProxyShared {
   Admission admission;
   Refusals refusals;
   Interception interception;
-  void log_refused(unsigned ring, const RefusedClients& refused);
   int to_main_thread = -1;  // packets of the loops for the thread that started them
 
  private:
@@ -83,6 +82,7 @@ class ProxyLoop final : private session::InFlight {
   judge::ChannelKeeperClient keeper_;
   session::ConnectionPool pool_;
   session::Identities identities_;
+  session::WithheldLog withheld_;
   session::Services services_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   std::vector<sockaddr_storage> locals_;  // their addresses; AF_UNSPEC where each connection has its own

@@ -24,6 +24,12 @@ std::string_view to_string(Refusal reason) {
       return "destination_not_protected";
     case Refusal::loop:
       return "loop";
+    case Refusal::proxy_from:
+      return "proxy_from";
+    case Refusal::xclient_from:
+      return "xclient_from";
+    case Refusal::xforward_from:
+      return "xforward_from";
   }
   return "";
 }
@@ -42,6 +48,7 @@ std::string_view farewell(Refusal reason) {
 std::optional<RefusedClients> Refusals::add(Refusal reason, std::size_t listener, Network network, io::TimePoint now) {
   if (!is_for_network(reason)) network = {};
   const std::lock_guard lock(mutex_);
+  ++in_all_[{reason, listener}];
   Key key{reason, listener, network};
   auto found = known_.find(key);
   if (found == known_.end()) {
@@ -72,4 +79,11 @@ std::vector<RefusedClients> Refusals::due(io::TimePoint now) {
     }
   }
   return lines;
+}
+
+std::vector<RefusedInAll> Refusals::in_all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<RefusedInAll> all;
+  for (const auto& [key, count] : in_all_) all.push_back({key.first, key.second, count});
+  return all;
 }

@@ -12,6 +12,7 @@
 #include "proxy/proxy_loop.h"
 #include "proxy/supervisor/control.h"
 #include "proxy/supervisor/outbox.h"
+#include "proxy/totals.h"
 
 namespace {
 
@@ -103,13 +104,17 @@ void watch(std::vector<pollfd>& watched, const ControlReader& control, const Off
 }
 
 // What is done once a second, outside of the loops.
-void look_around(ProxyShared& shared) {
+void look_around(ProxyShared& shared, Totals& totals) {
+  const io::TimePoint now = io::Clock::now();
   if (shared.config->limits.memory != 0) shared.admission.note_memory(own_memory());
-  for (const RefusedClients& refused : shared.refusals.due(io::Clock::now())) shared.log_refused(0, refused);
+  for (const RefusedClients& refused : shared.refusals.due(now))
+    log_refused(shared.log, 0, *shared.config, shared.admission, refused);
+  totals.look(now);
 }
 
 // What is between loops and supervisor, until the last loop has ended.
-void tend(std::vector<Worker>& workers, ProxyShared& shared, int from_loops, const std::atomic<std::size_t>& running) {
+void tend(std::vector<Worker>& workers, ProxyShared& shared, Totals& totals, int from_loops,
+          const std::atomic<std::size_t>& running) {
   Dispatcher dispatcher(workers, shared);
   const auto pass_on = [&dispatcher](const Message& message, const std::string& packet, scanner::OwnedFd fd) {
     dispatcher.pass_on(message, packet, std::move(fd));
@@ -122,7 +127,7 @@ void tend(std::vector<Worker>& workers, ProxyShared& shared, int from_loops, con
     watch(watched, control, offences, workers);
     ::poll(watched.data(), watched.size(), 1000);
     for (Worker& worker : workers) worker.unsent.flush(worker.inbox.get());
-    look_around(shared);
+    look_around(shared, totals);
     room.tell();
     const io::TimePoint now = io::Clock::now();
     const bool heard = (watched[0].revents & ~POLLOUT) != 0;
@@ -159,7 +164,9 @@ int run_proxy(ProxyStart start) {
   Message ready;
   ready.kind = Message::Kind::ready;
   scanner::send_packet(start.control.get(), encode(ready));
-  tend(workers, shared, from_loops.get(), running);
+  Totals totals(shared.log, *shared.config, shared.refusals, shared.withheld);
+  tend(workers, shared, totals, from_loops.get(), running);
   for (Worker& worker : workers) worker.thread.join();
+  totals.end();
   return 0;
 }

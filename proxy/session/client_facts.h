@@ -20,6 +20,9 @@ namespace session {
 
 struct ClientFacts;
 
+// How somebody in front says who his client is; a listener lists who may (`proxy_from`, `xclient_from`, `xforward_from`).
+enum class Introducing : std::uint8_t { proxy, xclient, xforward };
+
 // The limits that a session counts for (proxy/admission.h).
 class Occupancy {
  public:
@@ -27,6 +30,8 @@ class Occupancy {
   // A peer in front has told whose connection it is. False: there are too many of that client's; `farewell` has the line
   // for it, with CRLF.
   virtual bool recount(const sockaddr* told, std::string_view& farewell) = 0;
+  // A peer that is not listed has tried it, and was refused: to be counted, and to be told to the log.
+  virtual void introduced_unlisted(Introducing how, const ClientFacts& peer) = 0;
   // It has done what it may be banned for.
   virtual void offended(config::Offence what, const ClientFacts& client) = 0;
   virtual void passed_on() = 0;  // what follows is between client and server, and unscanned

@@ -134,9 +134,11 @@ void introduce(ClientFacts& client, const protocol::ClientIdentity& told) {
 // True when the session may begin; otherwise the line for the log is written and the reply, if any, is queued.
 Task<bool> SmtpSession::read_proxy_header() {
   if (listener_.proxy_header == config::ProxyHeader::off) co_return true;
-  std::string_view trouble = "this address is not in proxy_from";
-  if (trust_in(listener_, facts_).proxy) trouble = co_await take_proxy_header();
-  if (trouble.empty()) {
+  const bool listed = trust_in(listener_, facts_).proxy;
+  std::string_view trouble;
+  if (listed) trouble = co_await take_proxy_header();
+  else introduced_unlisted(Introducing::proxy);
+  if (listed && trouble.empty()) {
     const std::optional<std::string_view> farewell = recount();
     if (!farewell) co_return true;
     if (listener_.tls.mode == config::ListenerTlsMode::implicit) co_return false;
@@ -144,7 +146,7 @@ Task<bool> SmtpSession::read_proxy_header() {
     client_->stream().write(&line, 1);
     co_return false;
   }
-  note(admin::Level::warning, "proxy_header_refused", trouble);
+  if (listed) note(admin::Level::warning, "proxy_header_refused", trouble);
   client_->take_input();  // nobody reads more of it: left where it is, it would end this connection by RST
   if (listener_.tls.mode != config::ListenerTlsMode::implicit)
     end_with(reply::make(421, "4.7.0", "This port is for the proxies in front of it"));
@@ -191,13 +193,18 @@ Task<std::string_view> SmtpSession::take_proxy_header() {
   }
 }
 
+// Anybody may try it as often as he likes: who counts writes fewer lines than that.
+void SmtpSession::introduced_unlisted(Introducing how) {
+  if (occupancy_ != nullptr) occupancy_->introduced_unlisted(how, facts_);
+}
+
 // XCLIENT and XFORWARD: from peers that are not listed refused whatever the state is; else XCLIENT needs no EHLO before
 // it, in whose reply it would be offered.
 std::optional<Reply> SmtpSession::refuse_to_be_told(Verb verb) {
   const Trust trust = trust_in(listener_, facts_);
   if (verb == Verb::xclient ? trust.xclient : trust.xforward)
     return check_legal(state_, verb, protocol::Circumstances(all_to_tell()));
-  note(admin::Level::warning, "identity_refused", to_string(verb));
+  introduced_unlisted(verb == Verb::xclient ? Introducing::xclient : Introducing::xforward);
   return reply::make(550, "5.7.0", "Insufficient authorization");
 }
 
@@ -235,7 +242,8 @@ Task<> SmtpSession::on_xforward(std::string_view argument) {
   own(reply::ok());
 }
 
-// The sender of this message as the mail server in front of us saw it (F:B6).
+// The sender of this message as the mail server in front of us saw it (F:B6). Nearly all mail has such a field: from peers
+// that are not listed it is no attempt at anything, and there is nothing to refuse or to count.
 void SmtpSession::note_origin(const Transaction& mail) {
   if (!mail.spool || !trust_in(listener_, facts_).received) return;
   const auto body = protocol::first_received(beginning_of(*mail.spool));

@@ -72,7 +72,8 @@ Task<> SmtpSession::on_hello(const protocol::Command& command) {
 void SmtpSession::note_withheld() {
   if (services_.withheld == nullptr) return;
   const std::vector<std::string> keywords = withheld(downstream_->capabilities(), offered_);
-  const std::string news = services_.withheld->news(listener_.name, downstream_->address(), keywords);
+  const std::string news =
+      services_.withheld->news(listener_.name, listener_.downstream, downstream_->address(), keywords);
   if (!news.empty()) note(admin::Level::info, "withheld", news);
 }
 

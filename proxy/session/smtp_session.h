@@ -92,6 +92,7 @@ class SmtpSession {
   io::Task<> leave(bool stopped);
   protocol::SmtpState actual_state() const;
   void note(admin::Level level, std::string_view event, std::string_view detail = {});
+  void introduced_unlisted(Introducing how);
   void offended(config::Offence what) {
     if (occupancy_ != nullptr) occupancy_->offended(what, facts_);
   }

@@ -2,18 +2,47 @@
 
 namespace session {
 
-std::string WithheldLog::news(std::string_view listener, std::string_view server,
+bool WithheldSets::is_news(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  if (told_.size() >= most) told_.clear();
+  return told_.insert(text).second;
+}
+
+WithheldSets::Counter& WithheldSets::counter(std::string_view listener, std::string_view downstream,
+                                             std::string_view keywords) {
+  const std::lock_guard lock(mutex_);
+  std::tuple key{std::string(listener), std::string(downstream), std::string(keywords)};
+  if (counts_.size() >= most && !counts_.contains(key)) key = {"others", "others", "others"};
+  return counts_[key].greetings;
+}
+
+std::vector<WithheldCount> WithheldSets::grown() {
+  const std::lock_guard lock(mutex_);
+  std::vector<WithheldCount> counts;
+  for (auto& [key, entry] : counts_) {
+    const std::uint64_t greetings = entry.greetings.load(std::memory_order_relaxed);
+    if (greetings == entry.told) continue;
+    entry.told = greetings;
+    counts.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), greetings});
+  }
+  return counts;
+}
+
+std::string WithheldLog::news(std::string_view listener, std::string_view downstream, std::string_view server,
                               const std::vector<std::string>& keywords) {
   if (keywords.empty()) return {};
-  std::string text(server);
-  char separator = ':';
-  for (const std::string& keyword : keywords) {
-    text.append(1, separator).append(" ").append(keyword);
-    separator = ',';
+  std::string set;
+  for (const std::string& keyword : keywords) set.append(set.empty() ? "" : ", ").append(keyword);
+  std::string text = std::string(server).append(": ").append(set);
+  const std::string key = std::string(listener).append(" ").append(text);
+  auto known = known_.find(key);
+  const bool is_new = known == known_.end();
+  if (is_new) {
+    if (known_.size() >= WithheldSets::most) known_.clear();
+    known = known_.emplace(key, &sets_.counter(listener, downstream, set)).first;
   }
-  const std::lock_guard lock(mutex_);
-  if (told_.size() >= most_told) told_.clear();
-  return told_.insert(std::string(listener) + " " + text).second ? text : std::string();
+  known->second->fetch_add(1, std::memory_order_relaxed);
+  return is_new && sets_.is_news(key) ? text : std::string();
 }
 
 }  // namespace session

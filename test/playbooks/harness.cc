@@ -56,6 +56,11 @@ constexpr std::string_view trace_field = "Received: from ";
 
 }  // namespace
 
+void Doorkeeper::introduced_unlisted(session::Introducing how, const session::ClientFacts& peer) {
+  const char* const words[] = {"PROXY", "XCLIENT", "XFORWARD"};
+  log.push_back(std::string("not listed for ") + words[static_cast<std::size_t>(how)] + ": " + peer.ip);
+}
+
 World::World(Manner manner) : config(plain_config()), manner_(manner) {
   arrival.peer = ipv4(0xC0000207, 40000);  // 192.0.2.7
   arrival.local = ipv4(INADDR_LOOPBACK, 2525);
@@ -84,6 +89,7 @@ void World::start() {
     client_witness.client_received(bytes);
   };
   client.set_window(manner_.window);
+  if (arrival.occupancy == nullptr) arrival.occupancy = &doorkeeper_;
   downstream(1);
   try {
     const Inside session(true);

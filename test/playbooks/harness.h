@@ -22,6 +22,15 @@
 
 namespace playbook {
 
+// Has room for everybody, and counts nobody; what is to be counted stands in the log.
+struct Doorkeeper final : session::Occupancy {
+  explicit Doorkeeper(std::vector<std::string>& lines) : log(lines) {}
+  bool recount(const sockaddr*, std::string_view&) override { return true; }
+  void introduced_unlisted(session::Introducing how, const session::ClientFacts& peer) override;
+  void offended(config::Offence, const session::ClientFacts&) override {}
+  std::vector<std::string>& log;
+};
+
 // How bytes travel.
 struct Manner {
   bool client_bytewise = false;          // what the client sends arrives octet by octet
@@ -94,9 +103,11 @@ class World {
   Manner manner_;
   std::map<std::size_t, DownstreamWitness> downstream_witnesses_;
   std::vector<const Peer*> stalled_;
+  Doorkeeper doorkeeper_{log};
   std::optional<io::SpoolSpace> spool_;
   session::Identities identities_{loop};
-  session::WithheldLog withheld_;
+  session::WithheldSets withheld_sets_;
+  session::WithheldLog withheld_{withheld_sets_};
   session::Services services_;
   std::size_t steps_ = 0;
   std::size_t octets_sent_ = 0;

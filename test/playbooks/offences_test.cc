@@ -12,6 +12,7 @@ using Told = std::vector<std::string>;
 
 struct Register final : session::Occupancy {
   bool recount(const sockaddr*, std::string_view&) override { return true; }
+  void introduced_unlisted(session::Introducing, const session::ClientFacts&) override {}
   void offended(Offence what, const session::ClientFacts& client) override {
     told.push_back(std::string(config::to_string(what)) + (client.told ? " told " + client.ip : ""));
   }

@@ -280,6 +280,28 @@ TEST_CASE("refusals: one line at once, then one per 10 s with what came in betwe
   CHECK(add(Refusal::client_sessions, b) == 1);
 }
 
+TEST_CASE("refusals: all of them are counted, whatever the log was told") {
+  Refusals refusals;
+  const io::TimePoint now{seconds(1000)};
+  CHECK(refusals.in_all().empty());
+  for (int i = 0; i < 3; ++i) refusals.add(Refusal::xclient_from, 0, Network{1}, now);
+  refusals.add(Refusal::xclient_from, 0, Network{2}, now);
+  refusals.add(Refusal::xclient_from, 1, Network{1}, now);
+  refusals.add(Refusal::sessions, 0, Network{1}, now);
+  const auto all = refusals.in_all();
+  REQUIRE(all.size() == 3);
+  CHECK(all[0].reason == Refusal::sessions);
+  CHECK(all[0].count == 1);
+  CHECK(to_string(all[1].reason) == "xclient_from");
+  CHECK(all[1].listener == 0);
+  CHECK(all[1].count == 4);
+  CHECK(all[2].listener == 1);
+  CHECK(all[2].count == 1);
+  // What tells who the client is has a reply of its own.
+  CHECK(farewell(Refusal::xclient_from).empty());
+  CHECK(is_for_network(Refusal::proxy_from));
+}
+
 TEST_CASE("refusals: from more networks than can be known, all further ones are one") {
   Refusals refusals;
   const io::TimePoint now{seconds(1000)};

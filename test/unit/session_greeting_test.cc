@@ -25,16 +25,49 @@ TEST_CASE("our EHLO reply in the server's shape") {
         Reply(250, std::nullopt, "mta"));
 }
 
-TEST_CASE("withheld keywords are told once for each listener, server and set") {
-  session::WithheldLog log;
-  CHECK(log.news("in", "192.0.2.1:25", {}).empty());
-  CHECK(log.news("in", "192.0.2.1:25", {"BURL", "AUTH GSSAPI"}) == "192.0.2.1:25: BURL, AUTH GSSAPI");
-  CHECK(log.news("in", "192.0.2.1:25", {"BURL", "AUTH GSSAPI"}).empty());
-  CHECK_FALSE(log.news("in", "192.0.2.1:25", {"BURL"}).empty());
-  CHECK_FALSE(log.news("in", "192.0.2.2:25", {"BURL"}).empty());
-  CHECK_FALSE(log.news("out", "192.0.2.2:25", {"BURL"}).empty());
-  // A server that invents keywords without end costs no memory.
-  for (int i = 0; i < 3000; ++i) CHECK_FALSE(log.news("in", "192.0.2.1:25", {"X" + std::to_string(i)}).empty());
+TEST_CASE("withheld keywords are told once for each listener, server and set, whichever loop sees them") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets), of_another_loop(sets);
+  CHECK(log.news("in", "mta", "192.0.2.1:25", {}).empty());
+  CHECK(log.news("in", "mta", "192.0.2.1:25", {"BURL", "AUTH GSSAPI"}) == "192.0.2.1:25: BURL, AUTH GSSAPI");
+  CHECK(log.news("in", "mta", "192.0.2.1:25", {"BURL", "AUTH GSSAPI"}).empty());
+  CHECK(of_another_loop.news("in", "mta", "192.0.2.1:25", {"BURL", "AUTH GSSAPI"}).empty());
+  CHECK_FALSE(log.news("in", "mta", "192.0.2.1:25", {"BURL"}).empty());
+  CHECK_FALSE(log.news("in", "mta", "192.0.2.2:25", {"BURL"}).empty());
+  CHECK_FALSE(log.news("out", "mta", "192.0.2.2:25", {"BURL"}).empty());
+}
+
+TEST_CASE("greetings without them are counted for each listener, downstream and set, and told where there were more") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets), of_another_loop(sets);
+  CHECK(sets.grown().empty());
+  for (const char* server : {"192.0.2.1:25", "192.0.2.2:25"}) log.news("in", "mta", server, {"BURL", "ETRN"});
+  of_another_loop.news("in", "mta", "192.0.2.1:25", {"BURL", "ETRN"});
+  log.news("out", "mta", "192.0.2.1:25", {"ETRN"});
+  auto grown = sets.grown();
+  REQUIRE(grown.size() == 2);
+  CHECK(grown[0].listener == "in");
+  CHECK(grown[0].downstream == "mta");
+  CHECK(grown[0].keywords == "BURL, ETRN");
+  CHECK(grown[0].greetings == 3);
+  CHECK(grown[1].listener == "out");
+  CHECK(grown[1].greetings == 1);
+  log.news("in", "mta", "192.0.2.1:25", {"BURL", "ETRN"});
+  grown = sets.grown();
+  REQUIRE(grown.size() == 1);
+  CHECK(grown[0].greetings == 4);
+  CHECK(sets.grown().empty());
+}
+
+TEST_CASE("a server that invents keywords without end costs no memory, and all are counted") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets);
+  for (int i = 0; i < 3000; ++i) CHECK_FALSE(log.news("in", "mta", "192.0.2.1:25", {"X" + std::to_string(i)}).empty());
+  std::uint64_t greetings = 0;
+  const auto grown = sets.grown();
+  CHECK(grown.size() == session::WithheldSets::most + 1);
+  for (const session::WithheldCount& each : grown) greetings += each.greetings;
+  CHECK(greetings == 3000);
 }
 
 }  // namespace

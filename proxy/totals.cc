@@ -1,0 +1,41 @@
+#include "proxy/totals.h"
+
+void log_refused(admin::Log& log, unsigned ring, const config::Config& config, const Admission& admission,
+                 const RefusedClients& refused) {
+  const bool introduction = is_of_introduction(refused.reason);
+  const std::string_view reply = farewell(refused.reason);
+  admin::Record record = log.record(admin::Level::warning);
+  record.text("event", introduction ? "identity_refused" : "refused").text("reason", to_string(refused.reason));
+  record.text("listener", config.listeners[refused.listener].name);
+  if (is_for_network(refused.reason)) record.text("network", admission.text_of(refused.listener, refused.network));
+  record.number(introduction ? "attempts" : "clients", refused.count);
+  if (!reply.empty()) record.quoted("reply", reply.substr(0, reply.size() - 2));
+  log.write(ring, admin::Level::warning, std::move(record));
+}
+
+void Totals::look(io::TimePoint now) {
+  if (due_ == io::TimePoint{}) due_ = now + between;
+  if (now < due_) return;
+  due_ = now + between;
+  log_withheld();
+}
+
+void Totals::log_withheld() {
+  for (const session::WithheldCount& count : withheld_.grown()) {
+    admin::Record record = log_.record(admin::Level::info);
+    record.text("event", "withheld_total").text("listener", count.listener).text("downstream", count.downstream);
+    record.quoted("keywords", count.keywords).number("greetings", count.greetings);
+    log_.write(0, admin::Level::info, std::move(record));
+  }
+}
+
+void Totals::end() {
+  log_withheld();
+  for (const RefusedInAll& refused : refusals_.in_all()) {
+    admin::Record record = log_.record(admin::Level::info);
+    record.text("event", is_of_introduction(refused.reason) ? "identity_refused_total" : "refused_total");
+    record.text("reason", to_string(refused.reason)).text("listener", config_.listeners[refused.listener].name);
+    record.number(is_of_introduction(refused.reason) ? "attempts" : "clients", refused.count);
+    log_.write(0, admin::Level::info, std::move(record));
+  }
+}
