@@ -114,7 +114,11 @@ Task<Standing> Identities::standing(Services services, Server server, io::Scope&
 Task<> Identities::look(Services services, Server server, Entry& entry) {
   const Examination examination(entry);
   io::Scope scope(loop_);
-  Standing found = co_await examine(services, server, !server.exempt, scope);
+  Standing found;
+  do {
+    entry.again = false;
+    found = co_await examine(services, server, !server.exempt, scope);
+  } while (entry.again);
   settle(services, server, entry, std::move(found));
 }
 
@@ -148,6 +152,14 @@ void Identities::doubt(const Server& server) {
   const auto found = entries_.find(key_of(server));
   if (found == entries_.end() || loop_.now() < found->second.examined + between_doubts) return;
   found->second.fresh_until = io::TimePoint{};
+}
+
+void Identities::doubt_all() {
+  for (auto& [key, entry] : entries_) {
+    entry.fresh_until = io::TimePoint{};
+    entry.logged_channel = Channel::undecided;
+    entry.again = entry.examining;
+  }
 }
 
 bool Identities::may_complain(const Server& server) {

@@ -94,6 +94,8 @@ class Identities {
   // The server is not what it was: it is examined before it is used again. Not more than once a minute, for some change
   // with every connection.
   void doubt(const Server& server);
+  // Somebody says that any of them may have changed: all are, at once, and what becomes of them is logged again.
+  void doubt_all();
   // True once a minute and server: for what is to be logged no more often.
   bool may_complain(const Server& server);
 
@@ -104,6 +106,7 @@ class Identities {
     io::TimePoint fresh_until{}, examined{}, complained{};
     Channel logged_channel = Channel::undecided;
     bool examining = false;
+    bool again = false;  // what is being examined may have changed since that began
     io::Waiters waiters;
   };
   io::Task<> look(Services services, Server server, Entry& entry);

@@ -18,6 +18,7 @@ struct Message {
     tls_files,      // the descriptor holds certificates and keys for new sessions (io/tls_files.h)
     transparent_sockets,  // index = loop, text = "4" or "6"; the descriptor is a bundle (scanner/packet_socket.h) of
                           // sockets that may take any source address
+    reload,         // what was learnt of servers is doubted
     drain,          // finish what runs, accept no more, then exit 0
     cut,            // end now; replies that are still owed become 4yz
     // child -> supervisor

@@ -79,6 +79,8 @@ class Family {
   void use_log_file(int file);
   // Certificates and keys for the proxy: for its next start, and for the one that runs.
   void use_tls_files(scanner::OwnedFd files);
+  // What the proxy has learnt of the servers may be different now.
+  void doubt_servers() { proxy_.tell({Message::Kind::reload, 0, {}}, {}); }
 
  private:
   // The sockets between the proxy's loops and another child.

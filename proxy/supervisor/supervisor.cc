@@ -103,7 +103,7 @@ class Supervisor {
   void stop_serving(Clock::time_point now);
   void tell_ready();
   void reopen_log();
-  void reload_tls();
+  void reload();
 
   ServeOptions& options_;
   const config::Config& config_;
@@ -202,7 +202,7 @@ void Supervisor::obey(int number) {
     case SIGUSR1:
       return reopen_log();
     case SIGHUP:
-      return reload_tls();
+      return reload();
     case SIGUSR2:
       return log_.say(0, Level::warning, "SIGUSR2: signatures cannot be reloaded yet; restart instead");
     default:
@@ -262,8 +262,11 @@ void Supervisor::reopen_log() {
 }
 
 // Sessions that run keep what they have; a bad pair leaves everything as it was (T:F9, T:G4).
-void Supervisor::reload_tls() {
-  log_.say(0, Level::info, "SIGHUP: certificates and keys are read again; the configuration is not, restart for that");
+void Supervisor::reload() {
+  log_.say(0, Level::info,
+           "SIGHUP: certificates and keys are read again, servers are examined again; the configuration is not read, "
+           "restart for that");
+  family_.doubt_servers();
   auto material = read_tls(config_);
   if (!material) {
     for (const std::string& error : material.error()) log_.say(0, Level::error, "TLS: " + error + "; the former is kept");

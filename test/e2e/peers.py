@@ -83,6 +83,7 @@ class Downstream:
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
         self.nested = 0  # as if a transaction were open, until it has had more connections than these
         self.at_mail = []  # replies to the next MAIL commands; b"": hangs up instead
+        self.relays = True  # takes the recipients of a relay probe
         self.resets = 0  # RSET that were answered
         self.greetings = []  # EHLO lines, of all connections
         self.forwarded = []  # XFORWARD lines, of all connections
@@ -182,6 +183,8 @@ class Downstream:
                     return
                 answer(reply)
                 sender = line.strip() if reply.startswith(b"2") else b""
+            elif verb == b"RCPT" and b"relay-probe" in line and not self.relays:
+                answer(b"554 5.7.1 Relay access denied")
             elif verb == b"MAIL" and (sender or self.opened <= self.nested):
                 answer(b"503 5.5.1 Nested MAIL command")
             else:
