@@ -20,9 +20,11 @@ class UnixWire(Wire):
 
 class LmtpServer:
     """`at`: the path of a UNIX socket, or None for TCP. What stands in `replies[recipient]` is used up from the left; without:
-    250. A reply of None closes the connection in its place; `before_reply` is called with each recipient."""
+    250. A reply of None closes the connection in its place; `before_reply` is called with each recipient. With `chunking` it
+    offers that."""
 
-    def __init__(self, at=None, backlog=64):
+    def __init__(self, at=None, backlog=64, chunking=False):
+        self.chunking = b"250-CHUNKING\r\n" if chunking else b""
         self.replies = defaultdict(deque)
         self.copies = []  # (recipient, content), of each 250
         self.transactions = 0  # whose content came
@@ -64,19 +66,28 @@ class LmtpServer:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(300)
             connection.sendall(b"220 mda.example LMTP\r\n")
-            lines, recipients = connection.makefile("rb"), []
+            lines, recipients, chunks = connection.makefile("rb"), [], b""
             for line in lines:
                 verb = line[:4].upper()
                 if verb == b"LHLO":
-                    connection.sendall(b"250-mda.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
+                    connection.sendall(b"250-mda.example\r\n" + self.chunking + b"250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
                 elif verb == b"QUIT":
                     connection.sendall(b"221 2.0.0 Bye\r\n")
                     return
                 elif verb == b"DATA":
                     connection.sendall(b"354 go on\r\n")
-                    if not self._take(connection, lines, recipients):
+                    content = self._content(lines)
+                    if content is None or not self._take(connection, content, recipients):
                         return
                     recipients = []
+                elif verb == b"BDAT":
+                    chunks += lines.read(int(line.split()[1]))
+                    if not line.upper().endswith(b"LAST\r\n"):
+                        connection.sendall(b"250 2.0.0 Ok\r\n")
+                        continue
+                    if not self._take(connection, chunks, recipients):
+                        return
+                    recipients, chunks = [], b""
                 else:
                     if verb == b"RCPT":
                         recipients.append(line[line.index(b"<") + 1:line.index(b">")].decode())
@@ -84,14 +95,16 @@ class LmtpServer:
                         recipients = []
                     connection.sendall(b"250 2.0.0 Ok\r\n")
 
-    def _take(self, connection, lines, recipients):
+    @staticmethod
+    def _content(lines):
         content = []
         for line in lines:
             if line == b".\r\n":
-                break
+                return b"".join(content)
             content.append(line[1:] if line.startswith(b".") else line)
-        else:
-            return False
+        return None
+
+    def _take(self, connection, content, recipients):
         self.transactions += 1
         for recipient in recipients:
             self.before_reply(recipient)
@@ -99,7 +112,7 @@ class LmtpServer:
                 script = self.replies[recipient]
                 reply = script.popleft() if script else b"250 2.0.0 stored"
                 if reply is not None and reply.startswith(b"250"):
-                    self.copies.append((recipient, b"".join(content)))
+                    self.copies.append((recipient, content))
             if reply is None:
                 return False
             connection.sendall(reply + b"\r\n")
