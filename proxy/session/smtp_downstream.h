@@ -86,6 +86,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<bool> secure(std::shared_ptr<const io::TlsClientContext> context, const std::string& host,
                         io::TimePoint until);
   void note_fall_back();
+  bool may_serve_again() const;
   io::Task<bool> release();               // to the pool
   io::Task<bool> replace_unproven();
   io::Task<> forward_again();

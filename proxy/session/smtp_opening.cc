@@ -308,13 +308,18 @@ Task<> SmtpDownstream::forward_again() {
   }
 }
 
+// The next client is told MAILMAX as if all of it were his (RFC 9422).
+bool SmtpDownstream::may_serve_again() const {
+  return life_.may_serve_again() && (capabilities_.mail_max == 0 || life_.transactions == 0);
+}
+
 Task<bool> SmtpDownstream::release() {
-  if (!may_share() || channel_ == Channel::xclient || is_proxy(channel_) || !life_.may_serve_again() || outstanding_ != 0 || !asked_.empty()) co_return false;
+  if (!may_share() || channel_ == Channel::xclient || is_proxy(channel_) || !may_serve_again() || outstanding_ != 0 || !asked_.empty()) co_return false;
   const io::TimePoint until = scope_.now() + farewell_patience;
   if (!clean_ && unheeded_ == 0) forget_transaction();
   const bool heeded = co_await swallow(until);
   // Half a reply in the parser is a surplus one, too.
-  if (!heeded || !clean_ || parser_.in_progress() || !life_.may_serve_again()) co_return false;
+  if (!heeded || !clean_ || parser_.in_progress() || !may_serve_again()) co_return false;
   IdleConnection idle(std::move(stream_), address_, life_, tls_, host_, greeted_by_, capabilities_);
   services_.pool->keep(settings_, std::move(idle));
   co_return true;
