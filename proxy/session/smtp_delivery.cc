@@ -234,7 +234,8 @@ Task<Delivery> SmtpDownstream::await_verdict(Parcel& parcel) {
   std::optional<Reply> answered = co_await await_final(until);
   Delivery delivery = answered ? Delivery(std::move(*answered)) : not_confirmed();
   clean_ = delivery.reply.positive();
-  if (!clean_) ++life_.negative_replies;
+  if (clean_) life_.take_message();
+  else ++life_.negative_replies;
   co_return delivery;
 }
 
@@ -265,6 +266,7 @@ Task<Delivery> SmtpDownstream::await_verdicts(Parcel& parcel, bool by_bdat) {
     delivery.each.push_back(answered ? std::move(*answered) : lost_after_dot());
   }
   clean_ = !delivery.unknown;
+  if (clean_) life_.take_message();
   co_return delivery;
 }
 

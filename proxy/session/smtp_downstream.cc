@@ -113,6 +113,11 @@ void SmtpDownstream::mail(const protocol::MailCommand& command) {
   ++life_.transactions;
 }
 
+void SmtpDownstream::reset() {
+  ask("RSET");
+  ++life_.idle_commands;
+}
+
 // What this reply says about the connection's further use.
 void SmtpDownstream::note(const Reply& answered) {
   if (answered.transient() || answered.permanent()) ++life_.negative_replies;
@@ -284,6 +289,7 @@ void SmtpDownstream::forget_transaction() {
   // A server whose socket is full after a message-long silence is not worth keeping.
   if (sent.status != IoStatus::ok || sent.count != part.iov_len) return lose("does not read");
   ++unheeded_;
+  ++life_.idle_commands;
   reset_unheeded_ = true;
 }
 
@@ -329,6 +335,7 @@ io::TimePoint SmtpDownstream::keep_alive(io::TimePoint now) {
     return io::never;
   }
   ++unheeded_;
+  ++life_.idle_commands;
   ++keep_alives_;
   last_sent_ = now;
   return now + settings_.keepalive;

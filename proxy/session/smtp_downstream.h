@@ -31,7 +31,7 @@ class SmtpDownstream final : public Downstream {
   const protocol::Capabilities& capabilities() const override { return capabilities_; }
   void mail(const protocol::MailCommand& command) override;
   void rcpt(const protocol::RcptCommand& command) override { ask(format(command)); }
-  void reset() override { ask("RSET"); }
+  void reset() override;
   io::Task<protocol::Reply> answer() override;
   io::Task<protocol::Reply> inquire(std::string command) override;
   io::Task<protocol::Reply> authenticate(std::string line) override;
@@ -106,6 +106,7 @@ class SmtpDownstream final : public Downstream {
   io::Task<std::optional<protocol::Reply>> examine_again(io::TimePoint until);
   io::Task<std::optional<protocol::Reply>> introduce();
   io::Task<protocol::Reply> greet();
+  io::Task<protocol::Reply> greet_anew(std::string command, protocol::Reply refused);
   io::Task<protocol::Reply> judge_hello(protocol::Reply answered);
   protocol::Reply refuse_client(std::string why);
   void complain(const std::string& sentence);

@@ -150,6 +150,7 @@ Task<Reply> SmtpDownstream::read_banner(io::TimePoint until) {
     co_return not_available();
   }
   if (!banner->positive()) lose("refused us: " + to_text(*banner));
+  life_.patient = is_lmtp() || banner->lines().front().find("Postfix") != std::string::npos;
   co_return std::move(*banner);
 }
 
@@ -177,6 +178,7 @@ Task<std::optional<Reply>> SmtpDownstream::exchange(std::string command, io::Tim
 
 // What the server offers to us, not to the client; nothing if it does not greet us.
 Task<std::optional<protocol::Capabilities>> SmtpDownstream::greet_as_ourselves(io::TimePoint until) {
+  life_.greet();
   const std::optional<Reply> greeted = co_await exchange((is_lmtp() ? "LHLO " : "EHLO ") + services_.config->hostname, until);
   if (!greeted) co_return std::nullopt;
   greeted_for_us_ = greeted->positive();
@@ -224,6 +226,7 @@ Task<bool> SmtpDownstream::secure(std::shared_ptr<const io::TlsClientContext> co
   }
   tls_ = std::move(*shaken);
   greeted_for_us_ = false;
+  life_.greetings = 0;
   parser_ = protocol::ReplyParser();
   co_return true;
 }
@@ -246,6 +249,29 @@ Task<Reply> SmtpDownstream::hello(Verb verb, std::string name) {
   co_return answered;
 }
 
+// On a new connection: the server takes one EHLO only (OpenSMTPD does) and had ours, or that of the session before; or it has
+// had enough of the sessions before.
+Task<Reply> SmtpDownstream::greet_anew(std::string command, Reply refused) {
+  const bool one_only = refused.code() == 503;
+  // Where TLS is opportunistic it was not to be had, and to ask again takes an EHLO of ours. What that told is known.
+  const bool in_vain = one_only && !tls_;
+  const char* const why = one_only ? "takes no second EHLO" : "takes no further session";
+  lose(why);
+  Reply answered = co_await connect_anew(in_vain);
+  if (one_only && greeted_for_us_ && stream_) {  // what ours told had been doubted, and had to be asked for once more
+    lose(why);
+    answered = co_await connect_anew(in_vain);
+  }
+  if (!answered.positive()) co_return answered;
+  if (one_only && greeted_for_us_) co_return refused;
+  std::optional<Reply> refusal = co_await introduce();
+  if (refusal) co_return std::move(*refusal);
+  ask(command);
+  life_.greet();
+  answered = co_await answer();
+  co_return answered;
+}
+
 // With the client's verb and name, behind the introduction that it needs once.
 Task<Reply> SmtpDownstream::greet() {
   std::optional<Reply> refusal = co_await introduce();
@@ -256,25 +282,11 @@ Task<Reply> SmtpDownstream::greet() {
   const bool known = unproven_ && stream_ && channel_ == Channel::none && greeted_by_ == command;
   if (known) co_return Reply(250, std::nullopt, host_);
   ask(command);
+  life_.greet();
   Reply answered = co_await answer();
-  if (answered.code() == 503 && stream_ && !authenticated_) {
-    // It takes one EHLO only (OpenSMTPD does), and had ours, or that of the session before. What ours told is known: a
-    // new connection needs none.
-    const Reply refused = std::move(answered);
-    const bool in_vain = !tls_;  // where TLS is opportunistic it was not to be had, and to ask again takes an EHLO of ours
-    lose("takes no second EHLO");
-    answered = co_await connect_anew(in_vain);
-    if (greeted_for_us_ && stream_) {  // what ours told had been doubted, and had to be asked for once more
-      lose("takes no second EHLO");
-      answered = co_await connect_anew(in_vain);
-    }
-    if (!answered.positive()) co_return answered;
-    if (greeted_for_us_) co_return refused;
-    refusal = co_await introduce();
-    if (refusal) co_return std::move(*refusal);
-    ask(command);
-    answered = co_await answer();
-  }
+  const bool one_only = answered.code() == 503 && !authenticated_;
+  const bool worn_out = unproven_ && !answered.positive();
+  if (stream_ && (one_only || worn_out)) answered = co_await greet_anew(command, std::move(answered));
   if (!answered.positive()) life_.tainted = true;
   if (answered.positive())
     capabilities_ = verb == Verb::helo ? protocol::Capabilities() : parse_capabilities(answered);

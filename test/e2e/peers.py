@@ -75,7 +75,8 @@ class Downstream:
     it answers (220: it means it). `keywords` are offered besides; any AUTH succeeds.
     """
 
-    def __init__(self, on_data=None, at=("127.0.0.1", 0), tls=None, starttls=b"220 2.0.0 Ready", keywords=()):
+    def __init__(self, on_data=None, at=("127.0.0.1", 0), tls=None, starttls=b"220 2.0.0 Ready", keywords=(), banner=b"220 next.example ESMTP"):
+        self.banner = banner
         self.tls, self.starttls = tls, starttls
         self.keywords = b"".join(b"250-" + keyword + b"\r\n" for keyword in keywords)
         self.secured = 0  # connections with TLS
@@ -85,6 +86,7 @@ class Downstream:
         self.at_mail = []  # replies to the next MAIL commands; b"": hangs up instead
         self.relays = True  # takes the recipients of a relay probe
         self.resets = 0  # RSET that were answered
+        self.at_ehlo = []  # replies to the next EHLO commands, other than the usual one
         self.greetings = []  # EHLO lines, of all connections
         self.forwarded = []  # XFORWARD lines, of all connections
         self._connections = set()
@@ -136,7 +138,7 @@ class Downstream:
             stack.enter_context(connection)
             connection.settimeout(300)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(b"220 next.example ESMTP\r\n")
+            connection.sendall(self.banner + b"\r\n")
             self._dialogue(connection, stack)
 
     def _dialogue(self, connection, stack):
@@ -151,6 +153,9 @@ class Downstream:
             if verb == b"EHLO":
                 self.greetings.append(line.strip())
                 sender, recipients = b"", []
+                if self.at_ehlo:
+                    answer(self.at_ehlo.pop(0))
+                    continue
                 offer = b"250-STARTTLS\r\n" if self.tls and not isinstance(connection, ssl.SSLSocket) else b""
                 answer(b"250-next.example\r\n" + offer + self.keywords + b"250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
                        b"250-DSN\r\n250 ENHANCEDSTATUSCODES")

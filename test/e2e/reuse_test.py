@@ -12,7 +12,8 @@ class ReuseTest(unittest.TestCase):
         self.place = Place()
         self.addCleanup(self.place.remove)
         self.replies = []
-        self.downstream = Downstream(on_data=lambda message: self.replies.pop(0) if self.replies else None)
+        self.downstream = Downstream(on_data=lambda message: self.replies.pop(0) if self.replies else None,
+                                     banner=b"220 next.example ESMTP Postfix")  # with whom greetings cost nothing
         self.addCleanup(self.downstream.close)
 
     def serve(self, downstream=None, **sections):
@@ -67,6 +68,27 @@ class ReuseTest(unittest.TestCase):
             self.assertEqual(wire.say(b"MAIL FROM:<a@example.org>")[0], 250)
             wire.say(b"QUIT")
         self.assertEqual(self.downstream.greetings, [b"EHLO client.example"] * 2)
+
+    def test_the_third_name_has_a_connection_of_its_own_with_servers_that_may_not_be_patient(self):
+        self.downstream.banner = b"220 next.example ESMTP"
+        gatepost = self.serve()
+        for name in ("a.example", "a.example", "b.example", "c.example", "d.example"):
+            self.assertEqual(self.session(gatepost, name), [250])
+        self.settled(2, 2)
+        self.assertEqual(self.downstream.greetings, [b"EHLO %s.example" % name for name in (b"a", b"b", b"c", b"d")])
+
+    def test_one_that_refuses_the_greeting_of_the_next_session_is_replaced_unseen(self):
+        gatepost = self.serve()
+        self.assertEqual(self.session(gatepost), [250])
+        self.downstream.at_ehlo = [b"554 Too many nonmail commands"]
+        self.assertEqual(self.session(gatepost, "b.example"), [250])
+        self.settled(2, 1)
+        # Not if it does so on a connection of its own.
+        self.downstream.at_ehlo = [b"550 5.7.1 Not you", b"550 5.7.1 Not you either"]
+        with gatepost.wire() as wire:
+            wire.reply()
+            self.assertEqual(wire.say(b"EHLO c.example"), (550, b"550 5.7.1 Not you either"))
+            wire.say(b"QUIT")
 
     def test_off_by_one_key(self):
         gatepost = self.serve({"reuse": False})

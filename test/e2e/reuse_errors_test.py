@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""What one client has done on a connection to the mail server is not counted against the next one (dialogue.md D4): Postfix
+slows down and hangs up by the errors and junk commands of a connection, Exim hangs up by its commands without mail,
+Sendmail slows down with each greeting."""
+import os
+import sys
+import time
+import unittest
+
+from common import Gatepost, Place, config_for, wait_until
+from postfix_server import Postfix, available
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from neighbours.exim import EximServer  # noqa: E402
+from neighbours.packages import Unavailable  # noqa: E402
+from neighbours.sendmail import Sendmail  # noqa: E402
+
+CONTENT = b"Subject: hello\r\n\r\nHello Bert\r\n"
+REFUSED = b"RCPT TO:<nobody@elsewhere.example>"
+PAUSE = 1  # second at least, for each reply to somebody who has done too much: a session has six of them
+
+
+class Reused(unittest.TestCase):
+    def serve(self, address, place, **keys):
+        config = config_for(place, [address], scan=False, loops=1, downstream={"identity": "none", **keys})
+        return self.enterContext(Gatepost(place, config))
+
+    def session(self, gatepost, *lines, name=b"a.example"):
+        """Ends before this returns, and what is left of it downstream may serve the next one. The codes of the replies."""
+        with gatepost.wire() as wire:
+            codes = [wire.reply()[0]]
+            codes += [wire.say(line)[0] for line in (b"EHLO " + name, *lines, b"QUIT")]
+        wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+        return codes
+
+    def undisturbed(self, gatepost):
+        """The next client delivers its mail as if nobody had been there."""
+        began = time.monotonic()
+        codes = self.session(gatepost, b"MAIL FROM:<b@sender.example>", b"RCPT TO:<b@example.org>", b"DATA", CONTENT + b".",
+                             name=b"b.example")
+        self.assertEqual(codes, [220, 250, 250, 250, 354, 250, 221])
+        self.assertLess(time.monotonic() - began, 3 * PAUSE)
+
+
+class BehindAny(Reused):
+    """What each of the servers has to bear; their sessions are as slow as the server makes them."""
+
+    def setUp(self):
+        own = Place()
+        self.addCleanup(own.remove)
+        self.gatepost = self.serve(self.server.address, own)
+
+    def test_greetings_without_mail(self):
+        for number in range(30):
+            self.assertEqual(self.session(self.gatepost, name=b"a%d.example" % number), [220, 250, 221])
+        self.undisturbed(self.gatepost)
+
+    def test_greetings_with_mail(self):
+        for number in range(10):
+            self.undisturbed(self.gatepost)
+            self.session(self.gatepost, name=b"a%d.example" % number)
+
+    def test_recipients_that_are_only_asked_for(self):
+        for number in range(30):
+            codes = self.session(self.gatepost, b"MAIL FROM:<>", b"RCPT TO:<b@example.org>", b"RSET", name=b"a%d.example" % number)
+            self.assertEqual(codes, [220, 250, 250, 250, 250, 221])
+        self.undisturbed(self.gatepost)
+
+    def test_resets(self):
+        for _ in range(15):
+            self.assertEqual(self.session(self.gatepost, *[b"RSET"] * 4), [220, *[250] * 5, 221])
+        self.undisturbed(self.gatepost)
+
+
+class Unpacked(BehindAny):
+    """Of a package that is fetched for the test."""
+
+    @classmethod
+    def setUpClass(cls):
+        place = Place()
+        cls.addClassCleanup(place.remove)
+        try:
+            cls.server = cls.enterClassContext(cls.program(place))
+        except Unavailable as missing:
+            raise unittest.SkipTest(str(missing)) from None
+
+
+class BehindExim(Unpacked):
+    program = EximServer
+
+
+class BehindSendmail(Unpacked):
+    program = Sendmail
+
+
+@unittest.skipUnless(available(), "needs root and Postfix")
+class BehindPostfix(BehindAny):
+    @classmethod
+    def setUpClass(cls):
+        place = Place()
+        cls.addClassCleanup(place.remove)
+        cls.server = cls.enterClassContext(Postfix(place))
+
+    def connections(self):
+        return self.server.log().count("]: connect from")
+
+    def test_connections_are_reused_at_all(self):
+        before = self.connections()
+        for number in range(5):
+            self.undisturbed(self.gatepost)
+            self.session(self.gatepost, name=b"a%d.example" % number)
+        self.assertEqual(self.connections(), before + 1)
+
+    def test_fifteen_errors_in_one_session(self):
+        with self.gatepost.wire() as wire:
+            wire.reply()
+            wire.say(b"EHLO a.example")
+            wire.send(b"MAIL FROM:<a@sender.example>\r\n" + 15 * (REFUSED + b"\r\n") + b"QUIT\r\n")
+            began = time.monotonic()
+            self.assertEqual(wire.reply()[0], 250)
+            self.assertEqual([wire.reply()[0] for _ in range(15)], [454] * 15)
+            self.assertGreater(time.monotonic() - began, 3 * PAUSE)  # that is how Postfix treats him
+        wait_until(lambda: self.gatepost.sessions() == 0, "the end of the session")
+        self.undisturbed(self.gatepost)
+
+    def test_fifteen_errors_one_in_each_session(self):
+        for _ in range(15):
+            self.assertEqual(self.session(self.gatepost, b"MAIL FROM:<a@sender.example>", REFUSED), [220, 250, 250, 454, 221])
+        self.undisturbed(self.gatepost)
+
+    def test_more_greetings_without_mail_than_it_bears(self):
+        for number in range(130):
+            self.assertEqual(self.session(self.gatepost, name=b"a%d.example" % number), [220, 250, 221])
+        self.undisturbed(self.gatepost)
+
+
+del BehindAny, Unpacked  # they are no tests of their own
+
+
+if __name__ == "__main__":
+    unittest.main()
