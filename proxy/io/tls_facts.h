@@ -24,7 +24,7 @@ struct TlsFacts {
   std::string cipher;       // "TLS_AES_256_GCM_SHA384"
   int bits = 0;             // of the symmetric key
   std::string server_name;  // SNI, as the client sent it; empty = none
-  std::string alpn;         // empty: gatepost offers none
+  std::string alpn;         // empty: none; gatepost itself offers none, but a peer in front may
   bool resumed = false;     // then the certificate is that of the first handshake
   std::optional<TlsCertificate> peer;
 };

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "protocol/envelope.h"
 #include "protocol/reply.h"
+#include "proxy/io/tls_facts.h"
 #include "scanner/report.h"
 
 namespace judge {
@@ -16,6 +17,10 @@ struct Facts {
   std::string trace_id;    // named in replies, so that an administrator finds the log line
   bool scanned = true;     // false: no scanner is configured
   scanner::Report report;  // meaningful when scanned
+  // The client's TLS, by its handshake with us or, with `tls_told`, as a listed peer in front says. Names and certificates
+  // are the client's words unless `verified`, and what that peer does not tell is empty.
+  std::optional<io::TlsFacts> tls;
+  bool tls_told = false;
 };
 
 struct Verdict {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "config/endpoint.h"
+#include "protocol/characters.h"
 #include "proxy/io/tcp_stream.h"
 
 namespace session {
@@ -29,6 +30,25 @@ bool passes_tls(const config::Listener& listener, const ClientFacts& client) {
   if (!client.intercepted) return false;
   return config::contains(listener.tls.pass_sources, reinterpret_cast<const sockaddr*>(&client.intercepted->client)) ||
          config::contains(listener.tls.pass_destinations, client.intercepted->destination.get());
+}
+
+std::optional<io::TlsFacts> told_tls(const ClientFacts& client) {
+  if (!client.front || !client.front->tls || !client.front->tls->tls) return std::nullopt;
+  const protocol::ProxyTls& told = *client.front->tls;
+  io::TlsFacts tls;
+  tls.version = told.version;
+  tls.cipher = told.cipher;
+  tls.server_name = client.front->authority;
+  tls.alpn = client.front->alpn;
+  tls.resumed = told.certificate_in_session && !told.certificate;
+  if (!told.certificate && !told.certificate_in_session) return tls;
+  io::TlsCertificate& certificate = tls.peer.emplace();
+  std::string name = told.common_name;
+  for (char& c : name) c = protocol::to_lower(c);
+  if (!name.empty()) certificate.names.push_back(std::move(name));
+  certificate.verified = told.verify == 0;
+  if (!certificate.verified) certificate.why_not = "the peer in front says so";
+  return tls;
 }
 
 ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {

@@ -83,6 +83,8 @@ struct ClientFacts {
 
 // STARTTLS of this client goes to the server it means, and nothing behind it is read: by the listener's mode, or its lists.
 bool passes_tls(const config::Listener& listener, const ClientFacts& client);
+// As a peer in front has told of it (PROXY); nothing where it has not, or there is none.
+std::optional<io::TlsFacts> told_tls(const ClientFacts& client);
 // What the sockets say.
 ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener);
 // What its mail came by, for the log ("SMTP", "ESMTPS", "UTF8LMTPSA" ...) and the Received field. `utf8`: MAIL carried

@@ -67,12 +67,19 @@ Task<> relay(Transaction& mail, const ClientFacts& facts, const Services& servic
 
 }  // namespace
 
+judge::Facts facts_of(const Transaction& mail, const ClientFacts& client) {
+  judge::Facts known;
+  known.trace_id = mail.trace_id;
+  known.tls = client.tls ? client.tls : told_tls(client);
+  known.tls_told = known.tls && !client.tls;
+  return known;
+}
+
 Task<> finish(Transaction& mail, const ClientFacts& facts, const Services& services, ClientLeg& client,
               Downstream& downstream, io::Scope& scope) {
   mail.reply = mail.refusal;
   if (!mail.refusal) {
-    judge::Facts known;
-    known.trace_id = mail.trace_id;
+    judge::Facts known = facts_of(mail, facts);
     known.scanned = services.scanner != nullptr;
     if (known.scanned) {
       std::optional<scanner::Report> report = co_await scan(mail, services, client, downstream, scope);

@@ -150,7 +150,9 @@ protocol::ProxyHeader proxy_header_of(const ClientFacts& client) {
   } else if (client.front) {  // whoever ends TLS in front of us
     header.tls = client.front->tls;
     header.authority = client.front->authority;
+    header.alpn = client.front->alpn;
   }
+  if (client.front) header.unique_id = client.front->unique_id;  // of this connection, for the logs of all on its way
   return header;
 }
 

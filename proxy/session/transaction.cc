@@ -84,6 +84,7 @@ void add_front(admin::Record& record, const protocol::ProxyHeader& header) {
     record.text("peer_tls", header.tls->version + (header.tls->cipher.empty() ? "" : "/" + header.tls->cipher));
   if (header.tls && !header.tls->common_name.empty())
     record.text(header.tls->verify == 0 ? "peer_cert" : "peer_cert_unverified", header.tls->common_name);
+  if (!header.alpn.empty()) record.text("alpn", header.alpn);
   if (!header.authority.empty()) record.text("authority", header.authority);
   if (!header.unique_id.empty()) record.text("unique_id", header.unique_id);
 }

@@ -213,7 +213,7 @@ class ClientOutside(unittest.TestCase):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=front.example",
                         "-keyout", pem + ".key", "-out", pem], check=True, stdin=subprocess.DEVNULL, capture_output=True)
         os.rename(pem + ".key", self.place / "haproxy.pem.key")
-        options = {"plain": ("", "send-proxy-v2"), "tls": (f"ssl crt {pem}", "send-proxy-v2 proxy-v2-options unique-id,ssl,cert-cn,ssl-cipher")}
+        options = {"plain": ("", "send-proxy-v2"), "tls": (f"ssl crt {pem} alpn smtp", "send-proxy-v2 proxy-v2-options unique-id,ssl,cert-cn,ssl-cipher,authority")}
         text = "global\n  log stderr format raw local0 err\ndefaults\n  mode tcp\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n"
         for name, port in ports.items():
             bind, send = options[name]
@@ -232,6 +232,7 @@ class ClientOutside(unittest.TestCase):
             if name == "tls":
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                context.set_alpn_protocols(["smtp"])
                 wire.socket = context.wrap_socket(wire.socket, server_hostname="mx.example.org")
             with wire:
                 self.begin(wire)
@@ -242,7 +243,7 @@ class ClientOutside(unittest.TestCase):
             self.assertTrue(line["client"].startswith("203.0.113.9:"), line)
             self.assertTrue(line["peer"].startswith("127.0.0.1:"), line)
         self.assertRegex(line["peer_tls"], r"TLSv1\.[23]/\S+")
-        self.assertEqual(line["unique_id"], "id-203.0.113.9")
+        self.assertEqual((line["unique_id"], line["alpn"], line["authority"]), ("id-203.0.113.9", "smtp", "mx.example.org"))
 
     def listens(self, haproxy, port):
         if haproxy.poll() is not None:

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "config/endpoint.h"
+#include "proxy/session/end_of_data.h"
 #include "proxy/session/introduction.h"
 #include "proxy/session/relay_probe.h"
 
@@ -170,9 +171,76 @@ TEST_CASE("the PROXY header of a client") {
   }
   facts.tls->peer->subject = "O=x,CN=" + std::string(100'000, 'a');  // must fit into a header
   facts.tls->server_name = std::string(100'000, 'b');
+  protocol::ProxyHeader front;
+  front.unique_id = std::string(128, 'c');
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
   CHECK(format(session::proxy_header_of(facts), protocol::ProxyVersion::v2).size() < 4096);
   facts.ip.clear();  // a UNIX socket
   CHECK_FALSE(session::proxy_header_of(facts).source);
+}
+
+TEST_CASE("what a peer in front has told of TLS goes on, and so does its name for the connection") {
+  ClientFacts facts = client();
+  protocol::ProxyHeader front;
+  front.tls.emplace().tls = true;
+  front.tls->version = "TLSv1.3";
+  front.authority = "mx.example.org";
+  front.alpn = "smtp";
+  front.unique_id = "id-1";
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
+  protocol::ProxyHeader told = session::proxy_header_of(facts);
+  CHECK(told.tls == front.tls);
+  CHECK(told.authority == "mx.example.org");
+  CHECK(told.alpn == "smtp");
+  CHECK(told.unique_id == "id-1");
+  facts.tls.emplace().server_name = "other.example.org";  // inside of that one
+  told = session::proxy_header_of(facts);
+  CHECK(told.authority == "other.example.org");
+  CHECK(told.alpn.empty());
+  CHECK(told.unique_id == "id-1");
+}
+
+TEST_CASE("policy may look at the client's TLS, whoever has made it") {
+  const session::Transaction mail("1", protocol::MailCommand());
+  ClientFacts facts = client();
+  CHECK_FALSE(session::facts_of(mail, facts).tls);
+  protocol::ProxyHeader front;
+  front.alpn = "smtp";
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
+  CHECK_FALSE(session::facts_of(mail, facts).tls);  // an ALPN without TLS is nothing
+  protocol::ProxyTls& tls = front.tls.emplace();
+  tls.tls = true;
+  tls.version = "TLSv1.2";
+  tls.cipher = "ECDHE-RSA-AES128-GCM-SHA256";
+  front.authority = "mx.example.org";
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
+  judge::Facts known = session::facts_of(mail, facts);
+  REQUIRE(known.tls);
+  CHECK(known.tls_told);
+  CHECK(known.tls->version == "TLSv1.2");
+  CHECK(known.tls->cipher == "ECDHE-RSA-AES128-GCM-SHA256");
+  CHECK(known.tls->server_name == "mx.example.org");
+  CHECK(known.tls->alpn == "smtp");
+  CHECK_FALSE(known.tls->peer);
+  front.tls->certificate_in_session = true;
+  front.tls->common_name = "Client.Example";
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
+  known = session::facts_of(mail, facts);
+  REQUIRE(known.tls->peer);
+  CHECK(known.tls->resumed);
+  CHECK(known.tls->peer->names == std::vector<std::string>{"client.example"});
+  CHECK_FALSE(known.tls->peer->verified);
+  front.tls->verify = 0;
+  facts.front = std::make_shared<const protocol::ProxyHeader>(front);
+  CHECK(session::facts_of(mail, facts).tls->peer->verified);
+  // Our own handshake counts for more than what is told.
+  io::TlsFacts& own = facts.tls.emplace();
+  own.version = "TLSv1.3";
+  own.peer.emplace().fingerprint = std::string(64, 'a');
+  known = session::facts_of(mail, facts);
+  CHECK_FALSE(known.tls_told);
+  CHECK(known.tls->version == "TLSv1.3");
+  CHECK(known.tls->peer->fingerprint == std::string(64, 'a'));
 }
 
 TEST_CASE("XCLIENT never tells a login; XFORWARD tells the client's own client") {
