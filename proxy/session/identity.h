@@ -30,6 +30,10 @@ bool are_strangers(const config::Downstream& downstream, const config::Listener&
 Channel configured_channel(const config::Downstream& downstream, const config::Listener& listener,
                            const Intercepted* intercepted);
 inline bool is_proxy(Channel channel) { return channel == Channel::proxy_v1 || channel == Channel::proxy_v2; }
+// A connection on which the client is told in this way is his for ever (D4).
+inline bool is_of_one_client(Channel channel) {
+  return is_proxy(channel) || channel == Channel::xclient || channel == Channel::spoof;
+}
 
 // Whoever reaches this listener from this host could reach the server from the same address himself: loopback only, no
 // identity is taken from a peer in front, and the packet filter hands it nobody else's connections. TPROXY does: to a

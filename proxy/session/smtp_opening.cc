@@ -30,9 +30,8 @@ Reply not_safe() {
 }  // namespace
 
 bool SmtpDownstream::may_share() const {
-  const Channel channel = configured_channel();
-  return services_.pool != nullptr && settings_.reuse && !settings_.original && !listener_.hide && !scope_.draining() && !is_proxy(channel) &&
-         channel != Channel::xclient;
+  return services_.pool != nullptr && settings_.reuse && !settings_.original && !listener_.hide && !scope_.draining() &&
+         !is_of_one_client(configured_channel()) && !passes_tls(listener_, client_);
 }
 
 // Sessions of this listener may go on with it: what "auto" has come to tells nothing, and the server relays for nobody.
@@ -326,7 +325,8 @@ bool SmtpDownstream::may_serve_again() const {
 }
 
 Task<bool> SmtpDownstream::release() {
-  if (!may_share() || channel_ == Channel::xclient || is_proxy(channel_) || !may_serve_again() || outstanding_ != 0 || !asked_.empty()) co_return false;
+  if (!may_share() || is_of_one_client(channel_) || !may_serve_again() || outstanding_ != 0 || !asked_.empty())
+    co_return false;
   const io::TimePoint until = scope_.now() + farewell_patience;
   if (!clean_ && unheeded_ == 0) forget_transaction();
   const bool heeded = co_await swallow(until);

@@ -16,6 +16,7 @@ from peers import PATIENCE, Downstream, Wire
 PORT = 2525
 OWN = "0x02000000/0x0f000000"  # the mark of our own sockets
 MESSAGE = b"Subject: hello\r\n\r\nHello Bert\r\n"
+ANOTHER = "203.0.113.10"  # of the client's network
 
 
 class Server:
@@ -95,7 +96,7 @@ class Stage(unittest.TestCase):
     def serve_listeners(self, listeners, downstream, scan=False, loops=1, **sections):
         config = config_for(self.place, scan=scan, loops=loops, **sections)
         config["listeners"] = listeners
-        config["downstreams"] = {"there": downstream}
+        config["downstreams"] = {"there": {key: value for key, value in downstream.items() if value is not None}}
         self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.world.gateway.fd))
         self.addCleanup(self.gatepost.__exit__, None)
         return self.gatepost
@@ -192,6 +193,37 @@ class InterceptionTest(Stage):
                 self.assert_summary(gatepost, version)
                 gatepost.__exit__(None)
                 server.close()
+
+    def send_from(self, source):
+        with Wire.over(self.world.client.connect(4, SERVER[4], 25, source=source)) as wire:
+            wire.to_data()
+            self.assertEqual(wire.say(MESSAGE + b".")[0], 250)
+            self.assertEqual(wire.say(b"QUIT")[0], 221)
+
+    def test_a_connection_with_a_spoofed_source_serves_its_client_alone(self):
+        server = self.server(4)
+        self.serve(4, {"intercept": "tproxy"}, {"original": None, "servers": [SERVER[4] + ":25"], "identity": "spoof"})
+        self.tproxy(4)
+        self.world.client.address("eth0", ANOTHER + "/24")
+        for source in (CLIENT[4], ANOTHER, CLIENT[4]):
+            self.send_from(source)
+        self.assertEqual(server.peers, [CLIENT[4], ANOTHER, CLIENT[4]])
+
+    def test_a_connection_whose_tls_is_not_ours_serves_its_client_alone(self):
+        # Before his STARTTLS it is plain text, where everybody else's mail goes by TLS.
+        authority = certificates.Authority(self.place / "ca")
+        with self.world.server.inside():
+            server = self.enterContext(Downstream(at=(SERVER[4], 25), tls=authority.server_context("mta.example")))
+        self.serve(4, {"tls": {"pass_sources": [CLIENT[4]]}},
+                   {"original": None, "servers": [SERVER[4] + ":25"], "identity": "none", "accept_source_loss": True,
+                    "tls": {"mode": "required"}})
+        self.redirect(4)
+        server.relays = False
+        self.world.client.address("eth0", ANOTHER + "/24")
+        with Wire.over(self.world.client.connect(4, SERVER[4], 25, source=CLIENT[4])) as wire:
+            self.assertEqual([wire.reply()[0], wire.say(b"EHLO client.example")[0], wire.say(b"QUIT")[0]], [220, 250, 221])
+        self.send_from(ANOTHER)
+        self.assertEqual((len(server.messages), server.in_plain_text), (1, 0))
 
     def test_auto_spoofs_where_tproxy_intercepts(self):
         server = self.server(4)

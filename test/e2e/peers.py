@@ -80,6 +80,7 @@ class Downstream:
         self.tls, self.starttls = tls, starttls
         self.keywords = b"".join(b"250-" + keyword + b"\r\n" for keyword in keywords)
         self.secured = 0  # connections with TLS
+        self.in_plain_text = 0  # messages without
         self.messages = []  # (reverse-path line, forward-path lines, content after unstuffing)
         self.opened = self.closed = self.data_commands = 0  # connections; DATA, whatever came of it
         self.nested = 0  # as if a transaction were open, until it has had more connections than these
@@ -179,6 +180,7 @@ class Downstream:
                 if message[2] is None:
                     return
                 self.messages.append(message)
+                self.in_plain_text += not isinstance(connection, ssl.SSLSocket)
                 self.arrived.set()
                 answer(self.on_data(message) or b"250 2.0.0 taken")
                 sender, recipients = b"", []
