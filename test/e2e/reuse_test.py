@@ -116,6 +116,35 @@ class ReuseTest(unittest.TestCase):
         self.assertEqual(self.session(gatepost), [250])
         self.settled(2, 1)
 
+    def test_a_hundred_transactions_wear_it_out(self):
+        gatepost = self.serve(listener={"max_messages": 0})
+        self.session(gatepost, messages=99)
+        self.settled(1, 0)
+        self.session(gatepost)
+        self.settled(1, 1)
+
+    def test_what_belongs_to_one_client_ends_with_his_session(self):
+        self.downstream.keywords = b"250-AUTH PLAIN\r\n250-VRFY\r\n250-EXPN\r\n250-ETRN\r\n"
+        gatepost = self.serve(listener={"forward_commands": ["VRFY", "EXPN", "ETRN"]})
+        for number, line in enumerate((b"VRFY someone", b"EXPN list", b"ETRN example.org", b"AUTH PLAIN AGEAYg=="), 1):
+            with self.subTest(line), gatepost.wire() as wire:
+                wire.reply()
+                wire.say(b"EHLO client.example")
+                self.assertEqual(wire.say(line)[0] // 100, 2)
+                wire.say(b"QUIT")
+            self.settled(number, number)
+
+    def test_a_reply_too_many_or_half_of_one_ends_it(self):
+        gatepost = self.serve()
+        for number, reply in enumerate((b"250 2.0.0 taken\r\n250 2.0.0 and again", b"250 2.0.0 taken\r\n250-2.0.0 more to"), 1):
+            with self.subTest(reply):
+                self.replies = [reply]
+                with gatepost.wire() as wire:
+                    wire.to_data()
+                    self.assertEqual(wire.say(MESSAGE + b".")[0], 250)
+                    wire.say(b"QUIT")
+                self.settled(number, number)
+
     def test_a_client_that_vanishes_in_its_transaction_leaves_it_clean(self):
         gatepost = self.serve()
         with gatepost.wire() as wire:

@@ -111,6 +111,14 @@ class BehindPostfix(BehindAny):
             self.session(self.gatepost, name=b"a%d.example" % number)
         self.assertEqual(self.connections(), before + 1)
 
+    def test_each_message_tells_of_its_own_client(self):
+        for name in (b"first.example", b"second.example"):
+            recipient = name.split(b".")[0]
+            self.session(self.gatepost, b"MAIL FROM:<a@sender.example>", b"RCPT TO:<" + recipient + b"@example.org>", b"DATA",
+                         CONTENT + b".", name=name)
+            [stored] = self.server.delivered(recipient.decode())
+            self.assertIn(b"Received: from " + name + b" ", stored)
+
     def test_fifteen_errors_in_one_session(self):
         with self.gatepost.wire() as wire:
             wire.reply()
