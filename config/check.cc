@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "config/duration.h"
@@ -58,6 +59,19 @@ class Checker {
     const auto found = config_.downstreams.find(listener.downstream);
     if (found == config_.downstreams.end()) return no_downstream(pointer + "/downstream", listener.downstream);
     used_.insert(listener.downstream);
+    one_recipient_each(listener, found->second, pointer + "/mixed_replies");
+  }
+
+  // RFC 6409, RFC 8314. A mail program takes 452 for the end of it; who has a queue comes again.
+  void one_recipient_each(const Listener& listener, const Downstream& downstream, const std::string& pointer) {
+    if (listener.mixed_replies != MixedReplies::single || listener.protocol != Protocol::smtp ||
+        downstream.protocol != Protocol::lmtp)
+      return;
+    const auto is_submission = [](std::uint16_t port) { return port == 465 || port == 587; };
+    const bool meant = listener.intercept != Intercept::none && std::ranges::any_of(listener.ports, is_submission);
+    if (meant || (!listener.address.is_unix() && is_submission(port_of(listener.address))))
+      problems_.error(pointer,
+                      "cannot be \"single\" where mail programs submit mail: they give up at the second recipient");
   }
 
   void no_downstream(const std::string& pointer, const std::string& name) {
