@@ -103,7 +103,7 @@ ProxyLoop::ProxyLoop(ProxyShared& shared, unsigned index, std::vector<scanner::O
       connector_(loop_, &names_, &transparent_, shared.interception.wanted() ? &shared.interception.own : nullptr),
       keeper_(loop_, [this] { tell(supervisor::Message::Kind::silent, "keeper"); }),
       pool_(loop_),
-      identities_(loop_),
+      identities_(loop_, shared.complaints),
       withheld_(shared.withheld),
       random_(random_seed()) {
   const auto& config = *shared_.config;

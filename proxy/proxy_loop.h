@@ -34,6 +34,7 @@ struct ProxyShared {
   admin::Log log;
   io::SpoolSpace spool;
   session::WithheldSets withheld;
+  session::Complaints complaints;
   // For sessions that begin from now on. False: `files` are not what they should be, and nothing has changed.
   bool use_tls_files(int files);
   std::shared_ptr<const io::TlsContexts> tls();

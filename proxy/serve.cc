@@ -33,13 +33,18 @@ class Dispatcher {
   void pass_on(const Message& message, const std::string& packet, scanner::OwnedFd fd) {
     if (message.kind == Message::Kind::log_file && fd) shared_.log.reopen(fd.release());
     else if (message.kind == Message::Kind::tls_files && fd) renew_tls(fd.get(), packet);
+    else if (message.kind == Message::Kind::reload) reload(packet);
     else if (is_for_all(message.kind)) to_all(packet);
     else if (message.index < workers_.size()) send(workers_[message.index], packet, std::move(fd));
   }
 
  private:
   static bool is_for_all(Message::Kind kind) {
-    return kind == Message::Kind::reload || kind == Message::Kind::drain || kind == Message::Kind::cut;
+    return kind == Message::Kind::drain || kind == Message::Kind::cut;
+  }
+  void reload(const std::string& packet) {
+    shared_.complaints.forget();
+    to_all(packet);
   }
   void renew_tls(int files, const std::string& packet) {
     if (shared_.use_tls_files(files)) to_all(packet);

@@ -133,7 +133,9 @@ void Identities::settle(const Services& services, const Server& server, Entry& e
   entry.examined = now;
   const Standing& standing = entry.standing;
   entry.fresh_until = now + (!standing.reached ? kept_unreached : standing.relays ? kept_when_bad : kept);
-  if (standing.relays) return log_line(services, admin::Level::error, open_relay_sentence(server, standing));
+  if (standing.relays && may_complain(server))
+    log_line(services, admin::Level::error, open_relay_sentence(server, standing));
+  if (standing.relays) return;
   if (!standing.reached || entry.logged_channel == standing.channel) return;
   entry.logged_channel = standing.channel;
   admin::Record record(services.config->log.format, admin::Level::info, "");
@@ -163,10 +165,7 @@ void Identities::doubt_all() {
 }
 
 bool Identities::may_complain(const Server& server) {
-  io::TimePoint& last = entries_[key_of(server)].complained;
-  if (last != io::TimePoint{} && loop_.now() < last + kept_when_bad) return false;
-  last = loop_.now();
-  return true;
+  return complaints_.may_be_told(key_of(server), loop_.now());
 }
 
 }  // namespace session

@@ -15,6 +15,7 @@
 #include "protocol/xclient.h"
 #include "proxy/io/waiters.h"
 #include "proxy/session/client_facts.h"
+#include "proxy/session/complaints.h"
 #include "proxy/session/services.h"
 
 namespace session {
@@ -85,7 +86,7 @@ std::string no_xclient_sentence(const Server& server);
 
 class Identities {
  public:
-  explicit Identities(io::Loop& loop) : loop_(loop) {}
+  Identities(io::Loop& loop, Complaints& complaints) : loop_(loop), complaints_(complaints) {}
   Identities(const Identities&) = delete;
   Identities& operator=(const Identities&) = delete;
 
@@ -100,14 +101,14 @@ class Identities {
   void doubt(const Server& server);
   // Somebody says that any of them may have changed: all are, at once, and what becomes of them is logged again.
   void doubt_all();
-  // True once a minute and server: for what is to be logged no more often.
+  // True once a minute and server: for what is to be logged no more often, by all loops together.
   bool may_complain(const Server& server);
 
  private:
   class Examination;
   struct Entry {
     Standing standing;
-    io::TimePoint fresh_until{}, examined{}, complained{};
+    io::TimePoint fresh_until{}, examined{};
     Channel logged_channel = Channel::undecided;
     bool examining = false;
     bool again = false;  // what is being examined may have changed since that began
@@ -117,6 +118,7 @@ class Identities {
   void settle(const Services& services, const Server& server, Entry& entry, Standing found);
 
   io::Loop& loop_;
+  Complaints& complaints_;
   std::map<std::string, Entry> entries_;  // nodes stay where they are; the addresses of the configured servers
 };
 

@@ -13,8 +13,8 @@ class StandingTest(unittest.TestCase):
         self.addCleanup(self.place.remove)
         self.downstream = self.enterContext(Downstream())
 
-    def serve(self):
-        config = config_for(self.place, [self.downstream.address], scan=False, loops=1, listener={"address": "0.0.0.0:0"},
+    def serve(self, loops=1):
+        config = config_for(self.place, [self.downstream.address], scan=False, loops=loops, listener={"address": "0.0.0.0:0"},
                             downstream={"identity": "none"})
         return self.enterContext(Gatepost(self.place, config))
 
@@ -41,6 +41,13 @@ class StandingTest(unittest.TestCase):
         self.downstream.relays = True
         self.assertEqual(self.banner(gatepost), 220)  # for a day
         self.becomes(gatepost, 421)
+
+    def test_the_log_has_the_lines_that_mend_it_once_a_minute_whatever_the_loops(self):
+        gatepost = self.serve(loops=4)
+        wait_until(lambda: self.banner(gatepost) and self.downstream.opened >= 8, "a session and a probe of each loop")
+        gatepost.signal(signal.SIGTERM)
+        log = gatepost.wait()[1]
+        self.assertEqual(log.count("would be an open relay"), 1, log)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ class World {
   std::vector<const Peer*> stalled_;
   Doorkeeper doorkeeper_{log};
   std::optional<io::SpoolSpace> spool_;
-  session::Identities identities_{loop};
+  session::Complaints complaints_;
+  session::Identities identities_{loop, complaints_};
   session::WithheldSets withheld_sets_;
   session::WithheldLog withheld_{withheld_sets_};
   session::Services services_;
