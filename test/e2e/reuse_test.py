@@ -96,6 +96,12 @@ class ReuseTest(unittest.TestCase):
             self.session(gatepost)
         self.settled(3, 3)
 
+    def test_off_where_the_server_is_shown(self):
+        gatepost = self.serve(listener={"hide": True})
+        for _ in range(2):
+            self.session(gatepost)
+        self.settled(2, 2)
+
     def test_a_connection_that_the_server_has_closed_is_replaced_unseen(self):
         gatepost = self.serve()
         self.assertEqual(self.session(gatepost), [250])

@@ -243,6 +243,13 @@ TEST_CASE("policy may look at the client's TLS, whoever has made it") {
   CHECK(known.tls->peer->fingerprint == std::string(64, 'a'));
 }
 
+TEST_CASE("a connection by which the client is told serves nobody else") {
+  for (const Channel channel : {Channel::xclient, Channel::proxy_v1, Channel::proxy_v2, Channel::spoof})
+    CHECK(session::is_of_one_client(channel));
+  for (const Channel channel : {Channel::none, Channel::xforward, Channel::undecided})
+    CHECK_FALSE(session::is_of_one_client(channel));
+}
+
 TEST_CASE("XCLIENT never tells a login; XFORWARD tells the client's own client") {
   ClientFacts facts = client();
   facts.login = "anna";
