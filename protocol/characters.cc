@@ -2,8 +2,21 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 namespace protocol {
+namespace {
+
+// Of eight octets. The first that is outside %d32-126 has its highest bit set, or gets it here: no carry or borrow
+// comes from those before it.
+bool are_plain(const char* octets) {
+  constexpr std::uint64_t each = 0x0101010101010101;
+  std::uint64_t word = 0;
+  std::memcpy(&word, octets, sizeof word);
+  return ((word | (word + each) | (word - 0x20 * each)) & (0x80 * each)) == 0;
+}
+
+}  // namespace
 
 bool equals_nocase(std::string_view a, std::string_view b) {
   return a.size() == b.size() &&
@@ -20,7 +33,18 @@ std::string upper(std::string_view text) {
   return out;
 }
 
-bool is_ascii(std::string_view text) { return std::all_of(text.begin(), text.end(), is_ascii_octet); }
+bool is_ascii(std::string_view text) {
+  return is_plain_ascii(text) || std::all_of(text.begin(), text.end(), is_ascii_octet);
+}
+
+bool is_plain_ascii(std::string_view text) {
+  constexpr std::size_t step = sizeof(std::uint64_t);
+  if (text.size() < step)
+    return std::all_of(text.begin(), text.end(), [](char c) { return is_graphic(c) || c == ' '; });
+  for (std::size_t at = 0; at + step <= text.size(); at += step)
+    if (!are_plain(text.data() + at)) return false;
+  return are_plain(text.data() + text.size() - step);  // the rest, and some once more
+}
 
 bool is_keyword(std::string_view text) {
   return !text.empty() && text.front() != '-' &&

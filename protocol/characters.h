@@ -43,6 +43,8 @@ bool equals_nocase(std::string_view a, std::string_view b);
 bool starts_with_nocase(std::string_view text, std::string_view prefix);
 std::string upper(std::string_view text);
 bool is_ascii(std::string_view text);
+// Of %d32-126 alone, as nearly every text is: asked of eight octets at a time.
+bool is_plain_ascii(std::string_view text);
 // ehlo-keyword, esmtp-keyword (RFC 5321 4.1.1.1, 4.1.2): (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 bool is_keyword(std::string_view text);
 // The number that 1*20DIGIT spells; nothing where `text` is not that, or is more than 64 bits hold.

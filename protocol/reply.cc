@@ -15,6 +15,7 @@ constexpr std::size_t max_wire_line = 512;  // octets with CRLF, RFC 5321 4.5.3.
 
 std::vector<std::string> split_lines(std::string_view text) {
   std::vector<std::string> lines;
+  lines.reserve(1);  // nearly always
   while (true) {
     const std::size_t end = text.find('\n');
     lines.emplace_back(text.substr(0, end));
@@ -30,6 +31,12 @@ std::string_view cut(std::string_view text, std::size_t limit) {
   return text.substr(0, limit);
 }
 
+// Of a reply: 200..599
+char* put(char* at, int code) {
+  for (const int digit : {code / 100, code / 10 % 10, code % 10}) *at++ = static_cast<char>('0' + digit);
+  return at;
+}
+
 constexpr std::size_t code_octets = 20;  // three numbers of at most five digits
 
 char* put(char* at, const EnhancedCode& code) {
@@ -37,12 +44,11 @@ char* put(char* at, const EnhancedCode& code) {
   char* const end = at + code_octets;
   for (const std::uint16_t part : {code.status_class, code.subject, code.detail}) {
     if (at != begin) *at++ = '.';
-    at = std::to_chars(at, end, part).ptr;
+    if (part < 10) *at++ = static_cast<char>('0' + part);
+    else at = std::to_chars(at, end, part).ptr;
   }
   return at;
 }
-
-constexpr OctetClass clean = octet_class([](char c) { return is_graphic(c) || is_wsp(c); });
 
 }  // namespace
 
@@ -53,15 +59,16 @@ std::string format(const EnhancedCode& code) {
 
 std::optional<EnhancedCode> parse_enhanced_code(std::string_view text) {
   std::uint16_t parts[3] = {};
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < 3; ++i) {
-    if (i > 0 && (at == text.size() || text[at++] != '.')) return std::nullopt;
-    const std::size_t begin = at;
-    for (; at < text.size() && is_digit(text[at]) && at < begin + 3; ++at)
-      parts[i] = static_cast<std::uint16_t>(parts[i] * 10 + (text[at] - '0'));
-    if (at == begin || (at > begin + 1 && text[begin] == '0')) return std::nullopt;  // RFC 3463 2: no leading zeros
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (std::uint16_t& part : parts) {
+    if (&part != parts && (at == end || *at++ != '.')) return std::nullopt;
+    const char* const begin = at;
+    for (; at != end && is_digit(*at) && at != begin + 3; ++at)
+      part = static_cast<std::uint16_t>(part * 10 + (*at - '0'));
+    if (at == begin || (at > begin + 1 && *begin == '0')) return std::nullopt;  // RFC 3463 2: no leading zeros
   }
-  if (at != text.size()) return std::nullopt;
+  if (at != end) return std::nullopt;
   if (parts[0] != 2 && parts[0] != 4 && parts[0] != 5) return std::nullopt;
   return EnhancedCode{parts[0], parts[1], parts[2]};
 }
@@ -93,27 +100,28 @@ Reply::Reply(int code, std::optional<EnhancedCode> enhanced, std::vector<std::st
     enhanced_.reset();
   if (lines_.empty()) lines_.emplace_back();
   for (std::string& line : lines_)
-    if (!std::all_of(line.begin(), line.end(), [](char c) { return is_in(clean, c); })) line = sanitised(line);
+    if (!is_plain_ascii(line)) line = sanitised(line);
 }
 
 void append_wire(std::string& out, const Reply& reply, bool with_enhanced) {
-  const std::string code = std::to_string(reply.code());
-  const std::string enhanced = with_enhanced && reply.enhanced() ? format(*reply.enhanced()) : std::string();
+  const bool coded = with_enhanced && reply.enhanced();
+  char head[5 + code_octets];  // of each line: `250-2.0.0 `
+  char* const separator = put(head, reply.code());
+  char* head_end = separator + 1;
+  if (coded) head_end = put(head_end, *reply.enhanced()), *head_end++ = ' ';
+  const auto head_octets = static_cast<std::size_t>(head_end - head);
   const std::size_t longest = reply.code() == 334 ? 4 + max_auth_line : max_wire_line - 2;
   const std::size_t begin = out.size();
   std::size_t most = begin;
-  for (const std::string& line : reply.lines()) most += 4 + enhanced.size() + 1 + line.size() + 2;
+  for (const std::string& line : reply.lines()) most += head_octets + line.size() + 2;
   out.resize_and_overwrite(most, [&](char* to, std::size_t) {
     char* at = to + begin;
-    const auto put = [&at](std::string_view text) { at = std::copy(text.begin(), text.end(), at); };
     for (const std::string& line : reply.lines()) {
-      const char* const start = at;
-      put(code);
-      *at++ = &line == &reply.lines().back() ? ' ' : '-';
-      put(enhanced);
-      if (!enhanced.empty() && !line.empty()) *at++ = ' ';
-      put(cut(line, longest - static_cast<std::size_t>(at - start)));
-      put("\r\n");
+      *separator = &line == &reply.lines().back() ? ' ' : '-';
+      const std::string_view text = cut(line, longest - head_octets);
+      at += std::string_view(head, head_octets).copy(at, coded && line.empty() ? head_octets - 1 : head_octets);
+      at = std::copy(text.begin(), text.end(), at);
+      *at++ = '\r', *at++ = '\n';
     }
     return static_cast<std::size_t>(at - to);
   });
@@ -127,7 +135,7 @@ std::string to_wire(const Reply& reply) {
 
 std::string to_text(const Reply& reply) {
   char head[5 + code_octets];
-  char* end = std::to_chars(head, head + 3, reply.code()).ptr;
+  char* end = put(head, reply.code());
   if (reply.enhanced()) *end++ = ' ', end = put(end, *reply.enhanced());
   std::string out;
   out.reserve(sizeof head + reply.lines().front().size());

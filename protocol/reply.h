@@ -92,7 +92,7 @@ class ReplyParser {
 
  private:
   std::expected<bool, ReplyError> take_some(std::string_view& input);
-  std::expected<bool, ReplyError> take_line();
+  std::expected<bool, ReplyError> take_line(std::string_view line);
   std::string line_;
   std::vector<std::string> lines_;
   int code_ = 0;

@@ -20,8 +20,9 @@ std::optional<EnhancedCode> leading_code(std::string_view line) {
 std::optional<EnhancedCode> strip_enhanced_code(int code, std::vector<std::string>& lines) {
   const std::optional<EnhancedCode> first = leading_code(lines.front());
   if (!first || first->status_class != code / 100) return std::nullopt;
-  for (const std::string& line : lines)
-    if (leading_code(line) != first) return std::nullopt;
+  if (!std::all_of(lines.begin() + 1, lines.end(),
+                   [&](const std::string& line) { return leading_code(line) == first; }))
+    return std::nullopt;
   const std::size_t length = std::min(lines.front().find(' '), lines.front().size());
   for (std::string& line : lines) line.erase(0, length + 1);
   return first;
@@ -30,6 +31,12 @@ std::optional<EnhancedCode> strip_enhanced_code(int code, std::vector<std::strin
 Reply reply_of(int code, std::vector<std::string> lines) {
   const std::optional<EnhancedCode> enhanced = strip_enhanced_code(code, lines);
   return Reply(code, enhanced, std::move(lines));
+}
+
+// Each search ends where the one before it did: CR ends nearly every line, and the others end the parser.
+std::string_view text_before_odd_octet(std::string_view input) {
+  for (const char odd : {'\r', '\n', '\0'}) input = input.substr(0, input.find(odd));
+  return input;
 }
 
 // Reply-code of RFC 5321 4.2, 200..599; the second digit is not held to 0..5.
@@ -65,42 +72,38 @@ std::string_view to_string(ReplyError error) {
 
 bool ReplyParser::in_progress() const { return !broken_ && (!lines_.empty() || !line_.empty() || saw_cr_); }
 
-// One line is complete in line_. True: it was the last of its reply.
-std::expected<bool, ReplyError> ReplyParser::take_line() {
-  const std::optional<int> code = reply_code(line_);
+// A complete line. True: it was the last of its reply.
+std::expected<bool, ReplyError> ReplyParser::take_line(std::string_view line) {
+  const std::optional<int> code = reply_code(line);
   if (!code) return std::unexpected(ReplyError::bad_code);
-  const bool bare = line_.size() == 3;  // "250" alone ends a reply (RFC 5321 4.2)
-  if (!bare && line_[3] != ' ' && line_[3] != '-') return std::unexpected(ReplyError::bad_separator);
+  const bool bare = line.size() == 3;  // "250" alone ends a reply (RFC 5321 4.2)
+  if (!bare && line[3] != ' ' && line[3] != '-') return std::unexpected(ReplyError::bad_separator);
   if (!lines_.empty() && *code != code_) return std::unexpected(ReplyError::code_changed);
   if (lines_.size() == max_lines) return std::unexpected(ReplyError::too_many_lines);
   code_ = *code;
-  const bool last = bare || line_[3] == ' ';
-  lines_.push_back(bare ? std::string() : line_.substr(4));
-  line_.clear();
-  return last;
+  lines_.emplace_back(line.substr(bare ? 3 : 4));
+  return bare || line[3] == ' ';
 }
 
 // Takes one octet that is not ordinary text, or the run of text before the next such octet. True: a reply is complete.
 std::expected<bool, ReplyError> ReplyParser::take_some(std::string_view& input) {
-  static constexpr OctetClass text = octet_class([](char c) { return c != '\r' && c != '\n' && c != '\0'; });
   const char c = input.front();
   if (c == '\0') return std::unexpected(ReplyError::nul);
   if (saw_cr_ != (c == '\n')) return std::unexpected(saw_cr_ ? ReplyError::bare_cr : ReplyError::bare_lf);
   if (c == '\n' || c == '\r') {
     input.remove_prefix(1);
     saw_cr_ = c == '\r';
-    return c == '\n' ? take_line() : false;
+    return c == '\n' ? take_line(std::exchange(line_, {})) : false;
   }
-  std::size_t octets = 0;
-  while (octets < input.size() && is_in(text, input[octets])) ++octets;
-  const std::string_view run = input.substr(0, octets);
+  const std::string_view run = text_before_odd_octet(input);
   if (const std::size_t length = line_.size() + run.size(); length > max_line) {
     const bool exchange = line_.substr(0, 4).append(run.substr(0, 4)).starts_with(challenge);
     if (!exchange || length > challenge.size() + max_auth_line) return std::unexpected(ReplyError::line_too_long);
   }
-  line_.append(run);
-  input.remove_prefix(run.size());
-  return false;
+  const bool whole = line_.empty() && input.substr(run.size()).starts_with("\r\n");  // nearly always
+  if (!whole) line_.append(run);
+  input.remove_prefix(run.size() + (whole ? 2 : 0));
+  return whole ? take_line(run) : false;
 }
 
 std::expected<std::optional<Reply>, ReplyError> ReplyParser::feed(std::string_view& input) {
