@@ -22,10 +22,9 @@ std::uint64_t count_nul(const char* begin, const char* end) {
 
 }  // namespace
 
-const char* LineEnds::Input::next_lf() {
-  if (lf_ == nullptr || (lf_ < at && lf_ != end)) lf_ = find(at, end, '\n');
+void LineEnds::Input::find_lf() {
+  lf_ = find(at, end, '\n');
   if (lf_ == nullptr) lf_ = end;
-  return lf_;
 }
 
 void LineEnds::end_line(std::string& out) {
@@ -46,25 +45,26 @@ void LineEnds::bare_cr_becomes_space(std::string& out) {
 void LineEnds::take_lines(Input& input, std::string& out, LeadingDot dot) {
   const char* const begin = input.at;
   if (line_length_ == 0 && *begin == '.') ++counts_.dot_lines;  // not one that stops: that one never comes here
-  at_ = At::text;
-  while (input.at < input.end) {
+  at_ = At::line_start;
+  do {
     const char* const lf = input.next_lf();
     const char* const cr = find(input.at, lf, '\r');
     const char* const stop = cr != nullptr ? cr : lf;
     line_length_ += octets(input.at, stop);
-    input.at = stop;
-    if (cr == nullptr || lf == input.end || cr + 1 != lf) break;
+    if (cr == nullptr || lf == input.end || cr + 1 != lf) {
+      input.at = stop;
+      at_ = At::text;
+      break;
+    }
+    input.at = lf + 1;
     counts_.longest_line = std::max(counts_.longest_line, line_length_);
     line_length_ = 0;
-    input.at = lf + 1;
-    at_ = At::line_start;
     if (input.at == input.end) break;
     if (*input.at == '.') {
       if (dot == LeadingDot::stops) break;
       ++counts_.dot_lines;
     }
-    at_ = At::text;
-  }
+  } while (true);
   out.append(begin, octets(begin, input.at));
 }
 

@@ -26,13 +26,17 @@ class LineEnds {
  public:
   // Input on its way through: what is left of it, and where its next LF is.
   struct Input {
-    explicit Input(std::string_view text) : begin(text.data()), at(begin), end(begin + text.size()) {}
-    const char* next_lf();  // at or behind `at`, or `end`
+    explicit Input(std::string_view text) : begin(text.data()), at(begin), end(begin + text.size()) { find_lf(); }
+    const char* next_lf() {  // at or behind `at`, or `end`
+      if (lf_ < at) find_lf();
+      return lf_;
+    }
     const char* const begin;
     const char* at;
     const char* const end;
 
    private:
+    void find_lf();
     // Kept between calls: input full of lone CRs must not be searched to its end for each of them.
     const char* lf_ = nullptr;
   };
