@@ -33,26 +33,34 @@ bool HeaderFilter::begins_other(char c) const {
          (removed_field_.empty() || match(removed_field_, 0, c) == Match::no);
 }
 
-// Takes octets from the front of a line until it is known what to do with it.
-void HeaderFilter::take_name(std::string_view& content, std::string& out) {
-  const char c = content.front();
-  content.remove_prefix(1);
-  ++header_octets_;
-  held_.push_back(c);
-  if (removed_ == Match::open) removed_ = match(removed_field_, held_.size() - 1, c);
-  if (received_ == Match::open) received_ = match("Received", held_.size() - 1, c);
-  if (held_ == "\r") return;  // the blank line, if LF follows
-  if (held_ == "\r\n" || held_ == "\n") return keep_held(At::body, out);
+// Where the filter stands behind this octet of a line: at `name` as long as the fate of the line is open.
+HeaderFilter::At HeaderFilter::look_at(char c, std::size_t position) {
+  if (blank_ == Match::open) blank_ = c == '\n' ? Match::yes : c == '\r' && position == 0 ? Match::open : Match::no;
+  if (removed_ == Match::open) removed_ = match(removed_field_, position, c);
+  if (received_ == Match::open) received_ = match("Received", position, c);
+  if (blank_ == Match::open) return At::name;
+  if (blank_ == Match::yes) return At::body;
   if (received_ == Match::yes && c == ':') ++received_fields_;
   if (removed_ == Match::yes) {
     ++removed_fields_;
     dropping_ = true;
-    held_ = std::string();
-    at_ = c == '\n' ? At::line_start : At::drop;
-    return;
+    return c == '\n' ? At::line_start : At::drop;
   }
-  if (removed_ == Match::open || received_ == Match::open) return;
-  keep_held(c == '\n' ? At::line_start : At::keep, out);
+  if (removed_ == Match::open || received_ == Match::open) return At::name;
+  return c == '\n' ? At::line_start : At::keep;
+}
+
+// Takes octets from the front of a line until it is known what to do with it.
+void HeaderFilter::take_name(std::string_view& content, std::string& out) {
+  std::size_t octets = 0;
+  At then = At::name;
+  for (; then == At::name && octets < content.size(); ++octets) then = look_at(content[octets], held_.size() + octets);
+  header_octets_ += octets;
+  if (then == At::name) held_.append(content.substr(0, octets));
+  else if (dropping_) held_ = std::string();
+  else out.append(std::exchange(held_, {})).append(content.substr(0, octets));
+  at_ = then;
+  content.remove_prefix(octets);
 }
 
 // Where the line ends whose fate is known.
@@ -66,11 +74,11 @@ std::size_t HeaderFilter::pass_line(std::string_view content) {
 
 // The rest of a line that stays, and the lines behind it that plainly stay, too: continuations among them.
 void HeaderFilter::keep_lines(std::string_view& content, std::string& out) {
-  std::size_t kept = pass_line(content);
-  while (at_ == At::line_start && kept < content.size() && begins_other(content[kept])) {
+  std::size_t kept = 0;
+  do {
     at_ = At::keep;
     kept += pass_line(content.substr(kept));
-  }
+  } while (at_ == At::line_start && kept < content.size() && begins_other(content[kept]));
   out.append(content.substr(0, kept));
   content.remove_prefix(kept);
 }
@@ -85,7 +93,7 @@ void HeaderFilter::feed(std::string_view content, std::string& out) {
         } else {
           dropping_ = false;
           removed_ = removed_field_.empty() ? Match::no : Match::open;
-          received_ = Match::open;
+          received_ = blank_ = Match::open;
           at_ = begins_other(content.front()) ? At::keep : At::name;
         }
         break;

@@ -34,6 +34,7 @@ class HeaderFilter {
   enum class Match { no, open, yes };
   static Match match(std::string_view name, std::size_t position, char c);
   bool begins_other(char c) const;
+  At look_at(char c, std::size_t position);
   void take_name(std::string_view& content, std::string& out);
   std::size_t pass_line(std::string_view content);
   void keep_lines(std::string_view& content, std::string& out);
@@ -43,6 +44,7 @@ class HeaderFilter {
   At at_ = At::line_start;
   Match removed_ = Match::open;   // is the line in held_ the field to be removed?
   Match received_ = Match::open;  // or Received?
+  Match blank_ = Match::open;     // or the end of the header section?
   bool dropping_ = false;         // continuation lines follow their field
   std::uint64_t received_fields_ = 0;
   std::uint64_t removed_fields_ = 0;

@@ -1,5 +1,7 @@
 #include "protocol/header_meter.h"
 
+#include <algorithm>
+
 #include "protocol/characters.h"
 
 namespace protocol {
@@ -8,9 +10,9 @@ namespace {
 constexpr OctetClass ftext_class = octet_class([](char c) { return is_graphic(c) && c != ':'; });
 
 std::size_t ftext_octets(std::string_view content) {
-  std::size_t octets = 0;
-  while (octets < content.size() && is_in(ftext_class, content[octets])) ++octets;
-  return octets;
+  const auto* const end =
+      std::find_if_not(content.begin(), content.end(), [](char c) { return is_in(ftext_class, c); });
+  return static_cast<std::size_t>(end - content.begin());
 }
 
 }  // namespace
