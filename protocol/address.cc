@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t max_domain = 255;
 constexpr std::size_t max_path = 256;
 
-using Text = std::expected<std::string, AddressError>;
+using Text = std::expected<std::string_view, AddressError>;  // of the input
+using Problem = std::optional<AddressError>;
 
 std::unexpected<AddressError> error(std::string_view reason) { return std::unexpected(AddressError{reason}); }
 
@@ -22,6 +23,12 @@ bool take(std::string_view& input, char c) {
   if (!input.starts_with(c)) return false;
   input.remove_prefix(1);
   return true;
+}
+
+std::string_view take(std::string_view& input, std::size_t octets) {
+  const std::string_view text = input.substr(0, octets);
+  input.remove_prefix(octets);
+  return text;
 }
 
 // Octets in front of `input` that are of the class, or UTF-8 where that is allowed.
@@ -57,30 +64,21 @@ Text loose_dot_string(std::string_view& input, bool utf8) {
   static constexpr OctetClass allowed = octet_class([](char c) { return is_atext(c) || c == '.'; });
   const std::size_t length = span(input, utf8, [](char c) { return is_in(allowed, c); });
   if (length == 0) return error("local part is neither a dot-string nor quoted");
-  std::string text(input.substr(0, length));
-  input.remove_prefix(length);
-  return text;
+  return take(input, length);
 }
 
 // Quoted-string = DQUOTE *QcontentSMTP DQUOTE; the text without its quoting.
-Text quoted_string(std::string_view& input, bool utf8) {
+Problem quoted_string(std::string_view& input, bool utf8, std::string& text) {
   input.remove_prefix(1);
-  std::string text;
   while (!take(input, '"')) {
     const bool pair = take(input, '\\');
     const std::size_t character = utf8 && !pair ? utf8_non_ascii(input) : 0;
     const std::size_t length = character > 0 ? character : 1;
     if (input.empty() || (character == 0 && !is_graphic(input.front()) && input.front() != ' '))
-      return error("bad quoted local part");
-    text.append(input.substr(0, length));
-    input.remove_prefix(length);
+      return AddressError{"bad quoted local part"};
+    text.append(take(input, length));
   }
-  return text;
-}
-
-// Local-part = Dot-string / Quoted-string
-Text local_part(std::string_view& input, bool utf8) {
-  return input.starts_with('"') ? quoted_string(input, utf8) : loose_dot_string(input, utf8);
+  return std::nullopt;
 }
 
 // Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str] (RFC 5321 4.1.2), U-label too (RFC 6531 3.3);
@@ -97,9 +95,7 @@ Text domain(std::string_view& input, bool utf8) {
     ++length;
   }
   if (length > max_domain) return error("domain too long");
-  std::string text(input.substr(0, length));
-  input.remove_prefix(length);
-  return text;
+  return take(input, length);
 }
 
 // address-literal with its brackets
@@ -107,9 +103,7 @@ Text address_literal(std::string_view& input) {
   const std::size_t end = input.find(']');
   if (end == std::string_view::npos || !parse_address_literal(input.substr(1, end - 1)))
     return error("bad address literal");
-  std::string text(input.substr(0, end + 1));
-  input.remove_prefix(end + 1);
-  return text;
+  return take(input, end + 1);
 }
 
 bool is_dot_string(std::string_view text) { return dot_string_octets(text, true) == text.size() && !text.empty(); }
@@ -120,20 +114,29 @@ bool is_too_long(const Mailbox& mailbox) {
   return most > max_path && format_path(mailbox).size() > max_path;
 }
 
+// Local-part = Dot-string / Quoted-string
+Problem local_part(std::string_view& input, bool utf8, Mailbox& out) {
+  if (input.starts_with('"')) return quoted_string(input, utf8, out.local_part);
+  const Text text = loose_dot_string(input, utf8);
+  if (!text) return text.error();
+  out.local_part = *text;
+  out.loose = !is_dot_string(*text);
+  return std::nullopt;
+}
+
 // Mailbox = Local-part "@" ( Domain / address-literal )
-std::expected<Mailbox, AddressError> mailbox_in(std::string_view& input, bool utf8) {
-  const bool quoted = input.starts_with('"');
-  Text local = local_part(input, utf8);
-  if (!local) return std::unexpected(local.error());
-  if (!take(input, '@')) return error(input.empty() || input.front() == '>' ? "domain missing" : "bad local part");
-  Text where = input.starts_with('[') ? address_literal(input) : domain(input, utf8);
-  if (!where) return std::unexpected(where.error());
-  const bool loose = !quoted && !is_dot_string(*local);
-  return Mailbox{std::move(*local), std::move(*where), loose};
+Problem mailbox(std::string_view& input, bool utf8, Mailbox& out) {
+  if (const Problem bad = local_part(input, utf8, out)) return bad;
+  if (!take(input, '@'))
+    return AddressError{input.empty() || input.front() == '>' ? "domain missing" : "bad local part"};
+  const Text where = input.starts_with('[') ? address_literal(input) : domain(input, utf8);
+  if (!where) return where.error();
+  out.domain = *where;
+  return std::nullopt;
 }
 
 // A-d-l ":" = At-domain *( "," At-domain ) ":"; read and dropped (RFC 5321 appendix C)
-std::optional<AddressError> source_route(std::string_view& input, bool utf8) {
+Problem source_route(std::string_view& input, bool utf8) {
   do {
     if (!take(input, '@')) return AddressError{"bad source route"};
     if (const Text hop = domain(input, utf8); !hop) return AddressError{"bad source route"};
@@ -142,37 +145,21 @@ std::optional<AddressError> source_route(std::string_view& input, bool utf8) {
   return std::nullopt;
 }
 
-// A mailbox without < and >, as old clients write it and servers take it; up to a space or the end.
-std::expected<ReversePath, AddressError> bare_mailbox(std::string_view& input, bool utf8) {
+// Path = "<" [ A-d-l ":" ] Mailbox ">", or a mailbox without < and >, as old clients write it and servers take it; that
+// goes up to a space or the end.
+Problem path(std::string_view& input, bool utf8, Mailbox& out) {
   std::string_view rest = input;
-  std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
-  if (!mailbox || (!rest.empty() && rest.front() != ' ')) return error("address must stand between < and >");
-  if (is_too_long(*mailbox)) return error("path too long");
+  const bool bare = !take(rest, '<');
+  if (!bare && rest.starts_with('@'))
+    if (const Problem bad = source_route(rest, utf8)) return bad;
+  const Problem bad = mailbox(rest, utf8, out);
+  if (bare && (bad || (!rest.empty() && rest.front() != ' ')))
+    return AddressError{"address must stand between < and >"};
+  if (bad) return bad;
+  if (is_too_long(out)) return AddressError{"path too long"};
+  if (!bare && !take(rest, '>')) return AddressError{"> expected after the address"};
   input = rest;
-  return std::move(*mailbox);
-}
-
-// Path = "<" [ A-d-l ":" ] Mailbox ">"; `null` and `postmaster` allow "<>" and "<Postmaster>".
-std::expected<ReversePath, AddressError> path(std::string_view& input, bool utf8, bool null, bool postmaster) {
-  constexpr std::string_view alone = "postmaster";
-  std::string_view rest = input;
-  if (!rest.starts_with('<')) return bare_mailbox(input, utf8);
-  if (!take(rest, '<')) return error("address must stand between < and >");
-  ReversePath result;
-  if (postmaster && starts_with_nocase(rest, alone) && rest.substr(alone.size()).starts_with('>')) {
-    result = Mailbox{std::string(rest.substr(0, alone.size())), "", false};
-    rest.remove_prefix(alone.size());
-  } else if (!null || !rest.starts_with('>')) {
-    if (rest.starts_with('@'))
-      if (const auto bad = source_route(rest, utf8)) return std::unexpected(*bad);
-    std::expected<Mailbox, AddressError> mailbox = mailbox_in(rest, utf8);
-    if (!mailbox) return std::unexpected(mailbox.error());
-    if (is_too_long(*mailbox)) return error("path too long");
-    result = std::move(*mailbox);
-  }
-  if (!take(rest, '>')) return error("> expected after the address");
-  input = rest;
-  return result;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -215,21 +202,30 @@ std::string format_path(const Mailbox& forward_path) {
 std::string format_path(const ReversePath& path) { return path ? format_path(*path) : "<>"; }
 
 std::expected<ReversePath, AddressError> parse_reverse_path(std::string_view& input, bool utf8) {
-  return path(input, utf8, true, false);
+  std::expected<ReversePath, AddressError> parsed;
+  if (input.starts_with("<>")) input.remove_prefix(2);
+  else if (const Problem bad = path(input, utf8, parsed->emplace())) parsed = std::unexpected(*bad);
+  return parsed;
 }
 
 std::expected<Mailbox, AddressError> parse_forward_path(std::string_view& input, bool utf8) {
-  std::expected<ReversePath, AddressError> parsed = path(input, utf8, false, true);
-  if (!parsed) return std::unexpected(parsed.error());
-  return std::move(**parsed);
+  constexpr std::string_view postmaster = "<postmaster>";
+  std::expected<Mailbox, AddressError> parsed;
+  if (starts_with_nocase(input, postmaster)) {
+    const std::string_view alone = take(input, postmaster.size());
+    parsed->local_part = alone.substr(1, alone.size() - 2);
+  } else if (const Problem bad = path(input, utf8, *parsed)) {
+    parsed = std::unexpected(*bad);
+  }
+  return parsed;
 }
 
 std::expected<Mailbox, AddressError> parse_mailbox(std::string_view& input, bool utf8) {
   std::string_view rest = input;
-  std::expected<Mailbox, AddressError> parsed = mailbox_in(rest, utf8);
-  if (!parsed) return parsed;
-  if (is_too_long(*parsed)) return error("path too long");
-  input = rest;
+  std::expected<Mailbox, AddressError> parsed;
+  if (const Problem bad = mailbox(rest, utf8, *parsed)) parsed = std::unexpected(*bad);
+  else if (is_too_long(*parsed)) parsed = error("path too long");
+  else input = rest;
   return parsed;
 }
 

@@ -60,8 +60,9 @@ bool looks_like_field(std::string_view word) {
 }
 
 Verb verb_of(std::string_view word) {
+  const char first = word.empty() ? '\0' : to_upper(word.front());
   for (const Name& name : names)
-    if (equals_nocase(word, name.word)) return name.verb;
+    if (name.word.front() == first && equals_nocase(word, name.word)) return name.verb;
   return looks_like_field(word) ? Verb::forbidden : Verb::unknown;
 }
 
@@ -115,9 +116,9 @@ std::expected<MailCommand, Reply> parse_mail(std::string_view argument, const Ca
   if (!path) return refuse(501, "5.1.7", "Bad sender address syntax", path.error().reason);
   auto parameters = parse_mail_parameters(argument, offered);
   if (!parameters) return std::unexpected(parameters.error());
-  const bool ascii = (!*path || is_ascii(**path)) && is_ascii(parameters->auth.value_or(""));
+  const bool ascii = (!*path || is_ascii(**path)) && (!parameters->auth || is_ascii(*parameters->auth));
   if (!ascii && !parameters->smtputf8) return refuse_utf8();
-  return MailCommand{std::move(*path), std::move(*parameters)};
+  return std::expected<MailCommand, Reply>(std::in_place, std::move(*path), std::move(*parameters));
 }
 
 std::expected<RcptCommand, Reply> parse_rcpt(std::string_view argument, const Capabilities& offered, bool smtputf8) {
@@ -126,9 +127,9 @@ std::expected<RcptCommand, Reply> parse_rcpt(std::string_view argument, const Ca
   if (!path) return refuse(501, "5.1.3", "Bad recipient address syntax", path.error().reason);
   auto parameters = parse_rcpt_parameters(argument, offered);
   if (!parameters) return std::unexpected(parameters.error());
-  const bool allowed = smtputf8 && offered.smtputf8;
-  if (!allowed && (!is_ascii(*path) || !is_ascii(parameters->orcpt.value_or("")))) return refuse_utf8();
-  return RcptCommand{std::move(*path), std::move(*parameters)};
+  const bool ascii = is_ascii(*path) && (!parameters->orcpt || is_ascii(*parameters->orcpt));
+  if (!ascii && !(smtputf8 && offered.smtputf8)) return refuse_utf8();
+  return std::expected<RcptCommand, Reply>(std::in_place, std::move(*path), std::move(*parameters));
 }
 
 std::string format(const MailCommand& command, const Capabilities& downstream) {
