@@ -20,7 +20,7 @@ bool are_plain(const char* octets) {
 
 bool equals_nocase(std::string_view a, std::string_view b) {
   return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return to_lower(x) == to_lower(y); });
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return x == y || to_lower(x) == to_lower(y); });
 }
 
 bool starts_with_nocase(std::string_view text, std::string_view prefix) {

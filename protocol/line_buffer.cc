@@ -5,15 +5,11 @@
 
 namespace protocol {
 
-std::size_t LineBuffer::find_lf() const { return bytes_.find('\n', scanned_); }
-
 // The unfinished line is too long whatever follows. One octet over the limit may still be the CR of its CRLF.
 bool LineBuffer::overflows() const {
   const std::size_t length = bytes_.size() - begin_;
   return length > limit_ + 1 || (length == limit_ + 1 && bytes_.back() != '\r');
 }
-
-bool LineBuffer::has_line() const { return find_lf() != std::string::npos || overflows(); }
 
 void LineBuffer::append(std::string_view bytes) {
   if (skipping_) {
@@ -35,6 +31,7 @@ void LineBuffer::append(std::string_view bytes) {
 }
 
 std::optional<Line> LineBuffer::next() {
+  if (bytes_.empty()) return std::nullopt;
   const std::size_t lf = find_lf();
   if (lf == std::string::npos && !overflows()) {
     scanned_ = bytes_.size();

@@ -25,7 +25,8 @@ class LineBuffer {
   void set_limit(std::size_t limit) { limit_ = limit; }
   void append(std::string_view bytes);
   std::optional<Line> next();  // the next complete line, in order
-  bool has_line() const;       // next() would give a line
+  // next() would give a line. Asked most often of a buffer that is empty.
+  bool has_line() const { return !bytes_.empty() && (find_lf() != std::string::npos || overflows()); }
   bool empty() const { return bytes_.empty() && !skipping_; }
   std::size_t capacity() const { return bytes_.capacity(); }  // octets of memory held; a std::string's own at least
   // Takes all unread bytes out (used where a command must be the last of its group, and at DATA).
@@ -35,7 +36,7 @@ class LineBuffer {
   void skip(std::size_t count);  // of these, from the front
 
  private:
-  std::size_t find_lf() const;
+  std::size_t find_lf() const { return bytes_.find('\n', scanned_); }
   bool overflows() const;
   void release();
   std::size_t limit_;
