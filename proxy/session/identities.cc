@@ -19,9 +19,12 @@ constexpr io::Duration kept_unreached_but_known = std::chrono::minutes(10);
 constexpr io::Duration between_doubts = std::chrono::minutes(1);
 constexpr std::size_t most_entries = 1000;
 
-std::string key_of(const Server& server) {
-  return server.settings->name + ' ' + server.endpoint.text + (server.exempt ? " exempt" : "");
+std::string key_of(const config::Downstream& settings, std::string_view address, bool exempt) {
+  std::string key;
+  key.reserve(settings.name.size() + address.size() + 8);
+  return key.append(settings.name).append(1, ' ').append(address).append(exempt ? " exempt" : "");
 }
+std::string key_of(const Server& server) { return key_of(*server.settings, server.endpoint.text, server.exempt); }
 
 Standing conclude(const Server& server, Channel channel, const ProbeReport& report, bool asked) {
   Standing standing;
@@ -88,7 +91,11 @@ class Identities::Examination {
 };
 
 const Standing* Identities::known(const Server& server) const {
-  const auto found = entries_.find(key_of(server));
+  return known(*server.settings, server.endpoint.text, server.exempt);
+}
+
+const Standing* Identities::known(const config::Downstream& settings, std::string_view address, bool exempt) const {
+  const auto found = entries_.find(key_of(settings, address, exempt));
   if (found == entries_.end() || loop_.now() >= found->second.fresh_until) return nullptr;
   return &found->second.standing;
 }

@@ -92,6 +92,8 @@ class Identities {
 
   // What is known and holds still; nullptr: nothing. Good until the next wait.
   const Standing* known(const Server& server) const;
+  // `address` as in Endpoint::text: for each session on a reused connection, where a Server would have to be parsed.
+  const Standing* known(const config::Downstream& settings, std::string_view address, bool exempt) const;
   // The same, after an examination where it is missing; one serves all who wait. Not reached when that takes too long.
   io::Task<Standing> standing(Services services, Server server, io::Scope& scope, io::TimePoint until);
   // Learnt beside a session, without examination.

@@ -40,8 +40,8 @@ bool SmtpDownstream::may_go_on_with(const IdleConnection& idle) {
   host_ = idle.host;
   channel_ = configured_channel();
   if (channel_ != Channel::undecided && !is_examined()) return true;
-  const std::optional<Server> which = server();
-  const Standing* const known = which && services_.identities != nullptr ? services_.identities->known(*which) : nullptr;
+  const Standing* const known =
+      services_.identities == nullptr ? nullptr : services_.identities->known(settings_, address_, is_exempt());
   if (known != nullptr) channel_ = known->channel;
   return known != nullptr && known->reached && !known->relays &&
          (channel_ == Channel::none || channel_ == Channel::xforward);

@@ -28,6 +28,7 @@ struct Doorkeeper final : session::Occupancy {
   bool recount(const sockaddr*, std::string_view&) override { return true; }
   void introduced_unlisted(session::Introducing how, const session::ClientFacts& peer) override;
   void offended(config::Offence, const session::ClientFacts&) override {}
+  void passed_on() override {}
   std::vector<std::string>& log;
 };
 
