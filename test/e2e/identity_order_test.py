@@ -202,7 +202,7 @@ class Reuse(unittest.TestCase):
         lines = ((b"EHLO client.example", 250), (b"MAIL FROM:<a@example.org>", 250), (b"RCPT TO:<b@example.org>", 250),
                  (b"DATA", 354), (b"Subject: x\r\n\r\nhello\r\n.", 250))
         for keys, count in (({}, 1), ({"identity": "none"}, 1), ({"identity": "xforward"}, 1), ({"reuse": False}, 3)):
-            with self.subTest(keys), Downstream() as downstream:
+            with self.subTest(keys), Downstream(banner=b"220 next.example ESMTP Postfix") as downstream:
                 self.sessions(downstream.address, keys, lines)
                 self.assertEqual(downstream.opened, count)
 

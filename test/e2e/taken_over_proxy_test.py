@@ -15,7 +15,7 @@ from common import IS_ROOT, Gatepost, Place, config_for, descriptors_of, wait_un
 from firewall_world import Namespace
 
 PIDFD_GETFD = 438
-READY, SOCKETS = 8, 9  # Message::Kind
+READY, SOCKETS = 9, 10  # Message::Kind
 BATCH = 16
 SPOOFING = {"address": "127.0.0.1:2525", "intercept": "tproxy", "scopes": ["forward"], "protected": ["192.0.2.25"],
             "downstream": "original"}
