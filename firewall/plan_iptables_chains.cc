@@ -95,8 +95,7 @@ void Chains::find_hooks() {
   if (tproxy_) hooks_.push_back(prerouting_mangle);
   if (rules_.on_first_packets()) find_hooks_of_first_packets();
   for (const Hook& hook : {prerouting_raw, output_raw})
-    if (!hooked(hook) &&
-        (zone_ || any([&](const Diversion& d) { return is_of(d, hook) && !d.drop_interfaces.empty(); })))
+    if (!hooked(hook) && (zone_ || any([&](const Diversion& d) { return is_of(d, hook) && rules_.drops(d); })))
       hooks_.push_back(hook);
 }
 bool Chains::hooked(const Hook& hook) const {
@@ -260,10 +259,12 @@ void Chains::match(const Diversion& each, const Hook& hook, const std::string& c
 void Chains::drops(const Hook& hook) {
   std::vector<const Diversion*> all;
   std::ranges::copy_if(mine_, std::back_inserter(all), [&](const Diversion* each) { return is_of(*each, hook); });
-  all = up_to_last_drop(all);
+  all = rules_.up_to_last_drop(all);
   if (all.empty()) return;
   const std::string drop = drops_of(hook);
-  rule(hook, hook.ours, "-p tcp --tcp-flags SYN,ACK SYN -j " + drop);
+  const bool odd_alone = rules_.odd_alone(all);
+  const std::string odd = " -m tcp ! --tcp-flags FIN,RST NONE";
+  rule(hook, hook.ours, fmt::format("-p tcp -m tcp --tcp-flags SYN,ACK SYN{} -j {}", odd_alone ? odd : "", drop));
   for (const Diversion* each : all) {
     if (!each->skip_interfaces.empty()) match(*each, hook, drop, each->skip_interfaces, "", "-j RETURN");
     if (!each->drop_interfaces.empty()) {
@@ -272,7 +273,9 @@ void Chains::drops(const Hook& hook) {
       leave_skipped(*each, hook, chain);
       rule(hook, chain, fmt::format("-m comment --comment {} -j DROP", dropped_label(*each)));
     }
-    if (each != all.back()) match(*each, hook, drop, each->diverting_interfaces(), "", "-j RETURN");
+    if (rules_.drops(*each)) match(*each, hook, drop, each->diverting_interfaces(), odd, "-j DROP");
+    if (each != all.back() && !(odd_alone && rules_.drops(*each)))
+      match(*each, hook, drop, each->diverting_interfaces(), "", "-j RETURN");
   }
 }
 

@@ -40,6 +40,8 @@ std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& f
   if (rules.queue != 0) needed.insert("NFQUEUE");
   if (rules.queue != 0 && rules.any(Intercept::tproxy)) needed.insert("connmark");
   if (rules.bans) needed.insert("set");
+  if (std::ranges::any_of(rules.diversions, [&](const Diversion& each) { return rules.drops(each); }))
+    needed.insert("raw");
   std::vector<std::string> missing;
   for (const std::string& each : needed) {
     if (rules.any(Version::v4) && !facts.iptables.contains(each)) missing.push_back(each);

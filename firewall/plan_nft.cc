@@ -144,7 +144,7 @@ class NftText {
     std::vector<const Diversion*> all;
     for (const Diversion& each : rules_.diversions)
       if (wanted(each)) all.push_back(&each);
-    all = up_to_last_drop(all);
+    all = rules_.up_to_last_drop(all);
     if (all.empty()) return;
     for (const Diversion* each : all) {
       if (each->drop_interfaces.empty()) continue;
@@ -154,13 +154,18 @@ class NftText {
       end();
     }
     begin(fmt::format("{}_drop", hook), fmt::format("filter hook {} priority raw - 20", hook));
+    line("meta l4proto != tcp return");
     line("tcp flags & (syn | ack) != syn return");
+    const bool odd_alone = rules_.odd_alone(all);
+    if (odd_alone) line("tcp flags & (fin | rst) == 0x0 return");
     if (hook == "output") text_ += nft::not_our_own(rules_);
     for (const Diversion* each : all) {
       skip_interfaces(*each);
       if (!each->drop_interfaces.empty())
         line(nft::match(*each, protected_set(*each), each->drop_interfaces) + " goto " + dropped_label(*each));
-      if (each != all.back()) line(nft::match(*each, protected_set(*each)) + " return");
+      const std::string taken = nft::match(*each, protected_set(*each));
+      if (rules_.drops(*each)) line(taken + " tcp flags & (fin | rst) != 0x0 drop");
+      if (each != all.back() && !(odd_alone && rules_.drops(*each))) line(taken + " return");
     }
     end();
   }

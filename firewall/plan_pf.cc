@@ -185,7 +185,7 @@ void plan_pf_openbsd(Draft& draft) { add_steps(draft, openbsd_text(draft.rules),
 
 void plan_pf_freebsd(Draft& draft) {
   add_steps(draft, FreebsdText(draft).write(),
-            draft.rules.any_drops() ? "lines rdr-anchor \"gatepost\" and anchor \"gatepost\""
+            draft.rules.any_drop_interfaces() ? "lines rdr-anchor \"gatepost\" and anchor \"gatepost\""
                                     : "line rdr-anchor \"gatepost\"");
 }
 

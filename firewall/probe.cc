@@ -71,6 +71,7 @@ std::vector<IptablesFeature> iptables_features(bool six) {
       {"socket", "mangle", "PREROUTING", {"-p", "tcp", "-m", "socket", "--transparent", "-j", "RETURN"}},
       {"mark", "mangle", "OUTPUT", {"-m", "mark", "--mark", "1/1", "-j", "MARK", "--set-xmark", "1/1"}},
       {"connmark", "mangle", "OUTPUT", {"-m", "connmark", "--mark", "1/1", "-j", "CONNMARK", "--save-mark"}},
+      {"raw", "raw", "PREROUTING", {"-p", "tcp", "--tcp-flags", "SYN,ACK", "SYN", "-j", "RETURN"}},
       {"CT", "raw", "PREROUTING", {"-j", "CT", "--zone", "1"}},
       {"REJECT", "filter", "INPUT", {"-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"}},
       {"NFQUEUE", "raw", "PREROUTING", {"-p", "tcp", "--syn", "-j", "NFQUEUE", "--queue-bypass"}},

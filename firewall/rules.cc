@@ -99,7 +99,19 @@ std::set<std::uint16_t> Rules::tproxy_ports() const {
   return ports;
 }
 
-bool Rules::any_drops() const {
+bool Rules::drops(const Diversion& each) const {
+  const bool goes_round = each.way == Intercept::redirect || queue != 0;
+  return !each.drop_interfaces.empty() || (goes_round && each.scope != Scope::output);
+}
+std::vector<const Diversion*> Rules::up_to_last_drop(const std::vector<const Diversion*>& all) const {
+  std::vector<const Diversion*> found = all;
+  while (!found.empty() && !drops(*found.back())) found.pop_back();
+  return found;
+}
+bool Rules::odd_alone(const std::vector<const Diversion*>& all) {
+  return std::ranges::all_of(all, [](const Diversion* each) { return each->drop_interfaces.empty(); });
+}
+bool Rules::any_drop_interfaces() const {
   return std::ranges::any_of(diversions, [](const Diversion& each) { return !each.drop_interfaces.empty(); });
 }
 bool Rules::overtaken(const Diversion& redirected) const {
@@ -186,12 +198,6 @@ Rules rules_of(const config::Config& config) {
 
 std::string banned_set(Version version) { return fmt::format("gatepost{}-banned", number_of(version)); }
 std::string never_banned_set(Version version) { return fmt::format("gatepost{}-never-banned", number_of(version)); }
-
-std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all) {
-  std::vector<const Diversion*> found = all;
-  while (!found.empty() && found.back()->drop_interfaces.empty()) found.pop_back();
-  return found;
-}
 
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version) {
   std::vector<const Diversion*> out;

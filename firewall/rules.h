@@ -72,7 +72,16 @@ struct Rules {
   std::uint32_t queue_of(const Diversion& each) const { return queue + each.number - 1; }
   // That clients mean to reach, of the listeners to which TPROXY brings them.
   std::set<std::uint16_t> tproxy_ports() const;
-  bool any_drops() const;
+  bool any_drop_interfaces() const;
+  // Whether first packets are to be dropped of those that it means: at its drop_interfaces; and, where it is redirected or
+  // asks a gate, those that no client sends (with FIN or RST). To connection tracking and the gate they are no first
+  // packets, so that they would go round us, to servers some of which take them for that.
+  bool drops(const Diversion& each) const;
+  // Of these, which are of one hook of a packet filter, in the order of the file: those that drop, and those before them,
+  // which take what is theirs.
+  std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all) const;
+  // None of them is dropped for its interface: all others are through after one look.
+  static bool odd_alone(const std::vector<const Diversion*>& all);
   // Whether connections of this one, which is redirected, would come to a later listener by TPROXY, which the kernel does
   // first.
   bool overtaken(const Diversion& redirected) const;
@@ -91,10 +100,6 @@ std::string banned_set(Version version);
 std::string never_banned_set(Version version);
 // Those of nft are "banned4" and "never4" in a table of their own, which stays when the rules are applied anew.
 inline constexpr std::string_view nft_bans_table = "gatepost_bans";
-
-// Of these, which are of one hook of a packet filter, in the order of the file: those that something is dropped of, and
-// those before them, which take what is theirs.
-std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all);
 
 // Listeners by name, once each.
 std::vector<const Diversion*> once_per_listener(const Rules& rules, Version version);

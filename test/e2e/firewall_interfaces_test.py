@@ -6,9 +6,9 @@ import unittest
 
 from common import only_when_full
 from firewall_case import BACKENDS, Firewall
-from firewall_world import ANY, LOOPBACK, NEAR, SERVER, Namespace, StandIn, cable, reach, snapshot
+from firewall_world import ANY, CLIENT, LOOPBACK, NEAR, SERVER, Namespace, StandIn, cable, reach, snapshot
 from gate_test import QUEUE
-from raw_packets import CWR, ECE, FIN, PSH, SYN, URG, send_packet
+from raw_packets import CWR, ECE, FIN, PSH, RST, SYN, URG, send_packet
 
 FAMILIES = (4, 6)
 QUICK = 0.6  # seconds for an answer that is not to come
@@ -108,6 +108,17 @@ class Interfaces(Firewall):
             self.assertEqual(self.dropped()["forward", 4], 6)
             self.assertEqual(self.dropped()["forward", 6], 6)
             self.assertIn("packets 0 ", self.world.server.run(["nft", "list", "counter", "inet", "seen", "first"]).stdout)
+
+    def test_odd_first_packets_of_what_is_intercepted_go_round_nobody(self):
+        """Connection tracking calls them invalid, and so nothing is redirected; some systems take them for first packets."""
+        self.world.server.run(["nft", "-f", "-"], input=SEEN)
+        for backend, way in self.each():
+            for gate in ({}, {"gate": {"queue": QUEUE}}) if backend == "iptables" else ({},):  # fail-closed, and nobody answers
+                self.rules.run("apply", "-c", self.configured(backend, *self.listeners(way), **gate))
+                for version in FAMILIES:
+                    for flags in (SYN | FIN, SYN | RST, SYN | FIN | PSH | URG):
+                        send_packet(self.world.client, version, CLIENT[version], SERVER[version], flags)
+                self.assertIn("packets 0 ", self.world.server.run(["nft", "list", "counter", "inet", "seen", "first"]).stdout)
 
     def test_the_first_listener_in_the_file_decides(self):
         for backend, way in self.each():

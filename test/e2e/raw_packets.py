@@ -4,7 +4,7 @@ import struct
 
 from firewall_world import FAMILY
 
-FIN, SYN, PSH, URG, ECE, CWR = 1, 2, 8, 32, 64, 128
+FIN, SYN, RST, PSH, URG, ECE, CWR = 1, 2, 4, 8, 32, 64, 128
 
 
 def checksum(octets):
