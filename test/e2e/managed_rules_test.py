@@ -8,6 +8,7 @@ from common import PROGRAM, Gatepost, children_of, config_for, role_of, wait_unt
 from firewall_case import BACKENDS, Firewall
 from firewall_tools import Tools
 from firewall_world import CLIENT, FAR, SERVER, _enter, snapshot
+from gate_test import BRIEF, QUEUE
 from interception_test import PORT, Server
 from peers import Wire
 
@@ -29,11 +30,11 @@ class ManagedRules(Firewall):
     def wait_in(self, backend, when):
         self.tools.at({"argv": STEPS[backend, when]}, "wait")
 
-    def serve(self, backend, wait_ready=True):
+    def serve(self, backend, wait_ready=True, **firewall):
         config = config_for(self.place, scan=False, loops=1, listener={
             "address": f"0.0.0.0:{PORT}", "downstream": "original", "intercept": "redirect", "scopes": ["forward"],
             "protected": [SERVER[4]]}, downstreams={})
-        config["firewall"] = {"manage": True, "backend": backend, "state_directory": str(self.place / "rules")}
+        config["firewall"] = {"manage": True, "backend": backend, "state_directory": str(self.place / "rules"), **firewall}
         self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd), before=self.tools.before,
                                  wait_ready=wait_ready)
         self.addCleanup(self.gatepost.__exit__, None)
@@ -109,6 +110,21 @@ class ManagedRules(Firewall):
             gatepost.log.wait_for("the rules of the packet filter are withdrawn")
             self.assert_ended_without_trace()
             self.assertNotIn("gatepost is serving", gatepost.log.text())
+
+    def test_term_while_rules_go_in_leaves_those_that_are_fail_closed(self):
+        self.wait_in("iptables", IN)
+        gatepost = self.serve("iptables", wait_ready=False, gate={"queue": QUEUE, "on_failure": "closed"})
+        self.tools.wait_for_hanging()
+        gatepost.signal(signal.SIGTERM)
+        gatepost.log.wait_for("SIGTERM: draining")
+        self.tools.go_on()
+        gatepost.log.wait_for("the rules of the packet filter are in force")
+        gatepost.log.wait_for("the rules of the packet filter stay")
+        self.assertEqual(gatepost.wait()[0], 0)
+        with self.assertRaises(TimeoutError):
+            self.world.client.connect(4, SERVER[4], 25, patience=BRIEF)
+        self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
     def test_a_second_term_cuts_when_the_rules_are_gone(self):
         gatepost = self.serve("nft")
