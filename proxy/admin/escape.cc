@@ -119,9 +119,11 @@ template <class Put>
 void append(std::string& out, std::string_view raw, std::size_t limit, std::string_view also, Put put) {
   // None of what is asked for besides is more than a pair of brackets.
   const char first = also.empty() ? '\0' : also.front(), second = also.empty() ? '\0' : also.back();
-  const auto stands = [&](char c) { return plain[static_cast<std::uint8_t>(c)] && c != first && c != second; };
-  if (raw.size() <= limit && std::ranges::all_of(raw, stands)) {  // nearly always
-    out.append(raw);
+  const auto is_plain = [](char c) { return plain[static_cast<std::uint8_t>(c)]; };
+  const auto stands = [&](char c) { return is_plain(c) && c != first && c != second; };
+  const auto is_asked = [&](char c) { return is_plain(c) && raw.find(c) != std::string_view::npos; };
+  if (raw.size() <= limit && std::all_of(raw.begin(), raw.end(), is_plain) && std::ranges::none_of(also, is_asked)) {
+    out.append(raw);  // nearly always
     return;
   }
   const std::size_t start = out.size();

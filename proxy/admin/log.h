@@ -35,7 +35,7 @@ class Record {
   std::string take() &&;
 
  private:
-  void begin(std::string_view key);
+  void begin(std::string_view key, std::string_view value);
   Record& plain(std::string_view key, std::string_view value);
   Record& field(std::string_view key, std::string_view value, std::string_view open, std::string_view close,
                 std::string_view also);

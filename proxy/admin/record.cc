@@ -37,7 +37,7 @@ constexpr std::array<bool, 256> fits_bare = [] {
 }();
 bool bare(std::string_view value) {
   return !value.empty() &&
-         std::ranges::all_of(value, [](char c) { return fits_bare[static_cast<unsigned char>(c)]; });
+         std::all_of(value.begin(), value.end(), [](char c) { return fits_bare[static_cast<unsigned char>(c)]; });
 }
 
 }  // namespace
@@ -62,13 +62,22 @@ Record::Record(config::LogFormat format, Level level, std::string_view trace_id)
   }
 }
 
-// Everything of a field but its value.
-void Record::begin(std::string_view key) {
-  const std::string_view comma = first_ ? "" : format_ == config::LogFormat::json ? "," : ", ";
+// Everything of a field up to its value, and as much of that as stands as it is. The key is ours, not the client's.
+void Record::begin(std::string_view key, std::string_view value) {
+  const bool json = format_ == config::LogFormat::json;
+  const std::size_t before = line_.size();
+  const std::size_t most = before + key.size() + value.size() + std::string_view(",\"\":").size();
+  line_.resize_and_overwrite(most, [&](char* to, std::size_t) {
+    char* at = to + before;
+    if (!first_) *at++ = ',';
+    if (json) *at++ = '"';
+    else if (!first_) *at++ = ' ';
+    at = std::copy(key.begin(), key.end(), at);
+    if (json) *at++ = '"', *at++ = ':';
+    else if (!key.empty()) *at++ = '=';
+    return static_cast<std::size_t>(std::copy(value.begin(), value.end(), at) - to);
+  });
   first_ = false;
-  line_.append(comma);
-  if (format_ == config::LogFormat::json) line_.append(1, '"').append(key).append("\":");  // key: ours, not the client's
-  else if (!key.empty()) line_.append(key).append(1, '=');
 }
 
 // Takes the field back that began at `start` when the line has become too long.
@@ -84,13 +93,12 @@ Record& Record::field(std::string_view key, std::string_view value, std::string_
                       std::string_view also) {
   const std::size_t start = line_.size();
   const bool was_first = first_;
-  begin(key);
-  if (format_ == config::LogFormat::json) {
-    line_ += '"';
+  const bool json = format_ == config::LogFormat::json;
+  begin(key, json ? "\"" : open);
+  if (json) {
     append_json(line_, value, max_value);
     line_ += '"';
   } else {
-    line_ += open;
     append_text(line_, value, max_value, also);
     line_ += close;
   }
@@ -107,8 +115,7 @@ Record& Record::text(std::string_view key, std::string_view value) {
 Record& Record::plain(std::string_view key, std::string_view value) {
   const std::size_t start = line_.size();
   const bool was_first = first_;
-  begin(key);
-  line_ += value;
+  begin(key, value);
   return settle(start, was_first);
 }
 
@@ -117,36 +124,27 @@ Record& Record::path(std::string_view key, std::string_view value) { return fiel
 Record& Record::quoted(std::string_view key, std::string_view value) { return field(key, value, "\"", "\"", "\""); }
 
 Record& Record::number(std::string_view key, std::uint64_t value) {
-  const std::size_t start = line_.size();
-  const bool was_first = first_;
-  begin(key);
   char digits[24];
-  line_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-  return settle(start, was_first);
+  return plain(key, std::string_view(digits, std::to_chars(digits, digits + sizeof digits, value).ptr));
 }
 
 Record& Record::seconds(std::string_view key, double value) {
-  const std::size_t start = line_.size();
-  const bool was_first = first_;
-  begin(key);
   // JSON has no NaN and no infinity, and a clock that jumped is not worth a broken line.
   const double sane = std::isfinite(value) && value > 0 ? std::min(value, 1e9) : 0.0;
   char digits[32];
   const auto end = std::to_chars(digits, digits + sizeof digits, sane, std::chars_format::fixed, 3);
-  line_.append(digits, end.ptr);
-  return settle(start, was_first);
+  return plain(key, std::string_view(digits, end.ptr));
 }
 
 Record& Record::message(std::string_view sentence) {
   const std::size_t start = line_.size();
   const bool was_first = first_;
   if (format_ == config::LogFormat::json) {
-    begin("message");
-    line_ += '"';
+    begin("message", "\"");
     append_json(line_, sentence, max_sentence);
     line_ += '"';
   } else {
-    begin({});
+    begin({}, {});
     append_text(line_, sentence, max_sentence);
   }
   return settle(start, was_first);
