@@ -32,26 +32,23 @@ std::string_view take(std::string_view& input, std::size_t octets) {
 }
 
 // Octets in front of `input` that are of the class, or UTF-8 where that is allowed.
-template <class InClass>
-std::size_t span(std::string_view input, bool utf8, InClass in_class) {
-  std::size_t length = 0;
-  while (length < input.size()) {
-    if (in_class(input[length])) {
-      ++length;
-      continue;
-    }
-    const std::size_t character = utf8 ? utf8_non_ascii(input.substr(length)) : 0;
-    if (character == 0) break;
-    length += character;
+std::size_t span(std::string_view input, bool utf8, const OctetClass& allowed) {
+  const char* const begin = input.data();
+  const char* const end = begin + input.size();
+  const char* at = begin;
+  while (true) {
+    at = std::find_if_not(at, end, [&](char c) { return is_in(allowed, c); });
+    const std::size_t character = utf8 && at != end ? utf8_non_ascii({at, end}) : 0;
+    if (character == 0) return static_cast<std::size_t>(at - begin);
+    at += character;
   }
-  return length;
 }
 
 // Dot-string = Atom *("." Atom); 0 where there is none in front of `input`
 std::size_t dot_string_octets(std::string_view input, bool utf8) {
   std::size_t length = 0;
   while (true) {
-    const std::size_t atom = span(input.substr(length), utf8, is_atext);
+    const std::size_t atom = span(input.substr(length), utf8, atext);
     if (atom == 0) return 0;
     length += atom;
     if (!input.substr(length).starts_with('.')) return length;
@@ -62,7 +59,7 @@ std::size_t dot_string_octets(std::string_view input, bool utf8) {
 // Dot-string with empty atoms too: addresses like a..b@ and a.@ were sold by mobile carriers, and servers take them.
 Text loose_dot_string(std::string_view& input, bool utf8) {
   static constexpr OctetClass allowed = octet_class([](char c) { return is_atext(c) || c == '.'; });
-  const std::size_t length = span(input, utf8, [](char c) { return is_in(allowed, c); });
+  const std::size_t length = span(input, utf8, allowed);
   if (length == 0) return error("local part is neither a dot-string nor quoted");
   return take(input, length);
 }
@@ -88,7 +85,7 @@ Text domain(std::string_view& input, bool utf8) {
   std::size_t length = 0;
   while (true) {
     const std::string_view rest = input.substr(length);
-    const std::size_t label = span(rest, utf8, [](char c) { return is_in(allowed, c); });
+    const std::size_t label = span(rest, utf8, allowed);
     if (label == 0 || rest.front() == '-' || rest[label - 1] == '-') return error("bad domain");
     length += label;
     if (!input.substr(length).starts_with('.')) break;
@@ -235,9 +232,8 @@ std::expected<std::string, AddressError> parse_helo_name(std::string_view argume
   std::string_view rest = argument;
   if (take(rest, '[')) {
     // Clients also write [fe80::1%eth0] or the like: nothing here decides by the name, so its characters suffice.
-    const auto harmless = [](char c) {
-      return is_let_dig(c) || c == ':' || c == '.' || c == '%' || c == '-' || c == '_';
-    };
+    static constexpr OctetClass harmless =
+        octet_class([](char c) { return is_let_dig(c) || c == ':' || c == '.' || c == '%' || c == '-' || c == '_'; });
     const std::size_t inside = span(rest, false, harmless);
     if (inside == 0 || rest.substr(inside) != "]") return error("bad address literal");
     return std::string(argument);

@@ -1,6 +1,8 @@
 #include "protocol/chunking.h"
 
 #include <algorithm>
+#include <charconv>
+#include <iterator>
 #include <limits>
 
 #include "protocol/characters.h"
@@ -19,7 +21,12 @@ std::expected<BdatCommand, Reply> parse_bdat(std::string_view argument) {
 }
 
 std::string format(const BdatCommand& command) {
-  return "BDAT " + std::to_string(command.size) + (command.last ? " LAST" : "");
+  char digits[20];
+  char* const end = std::to_chars(digits, digits + sizeof digits, command.size).ptr;
+  std::string out = "BDAT ";
+  out.append(std::begin(digits), end);
+  if (command.last) out.append(" LAST");
+  return out;
 }
 
 void ChunkReader::begin(const BdatCommand& chunk) {

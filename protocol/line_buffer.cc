@@ -31,15 +31,16 @@ void LineBuffer::append(std::string_view bytes) {
 }
 
 std::optional<Line> LineBuffer::next() {
-  if (bytes_.empty()) return std::nullopt;
+  std::optional<Line> found;
+  if (bytes_.empty()) return found;
   const std::size_t lf = find_lf();
   if (lf == std::string::npos && !overflows()) {
     scanned_ = bytes_.size();
-    return std::nullopt;
+    return found;
   }
   skipping_ = lf == std::string::npos;
   std::string_view text = std::string_view(bytes_).substr(begin_, skipping_ ? limit_ : lf - begin_);
-  Line line;
+  Line& line = found.emplace();
   const bool crlf = !skipping_ && text.ends_with('\r');
   if (crlf) text.remove_suffix(1);
   line.too_long = skipping_ || text.size() > limit_;
@@ -56,7 +57,7 @@ std::optional<Line> LineBuffer::next() {
     line.text = text;
   }
   if (only || begin_ == bytes_.size()) release();
-  return line;
+  return found;
 }
 
 void LineBuffer::release() {

@@ -33,21 +33,26 @@ std::string_view cut(std::string_view text, std::size_t limit) {
 
 // Of a reply: 200..599
 char* put(char* at, int code) {
-  for (const int digit : {code / 100, code / 10 % 10, code % 10}) *at++ = static_cast<char>('0' + digit);
-  return at;
+  at[0] = static_cast<char>('0' + code / 100);
+  at[1] = static_cast<char>('0' + code / 10 % 10);
+  at[2] = static_cast<char>('0' + code % 10);
+  return at + 3;
 }
 
 constexpr std::size_t code_octets = 20;  // three numbers of at most five digits
 
+char* put_part(char* at, std::uint16_t part) {
+  if (part >= 10) return std::to_chars(at, at + 5, part).ptr;
+  *at = static_cast<char>('0' + part);
+  return at + 1;
+}
+
 char* put(char* at, const EnhancedCode& code) {
-  const char* const begin = at;
-  char* const end = at + code_octets;
-  for (const std::uint16_t part : {code.status_class, code.subject, code.detail}) {
-    if (at != begin) *at++ = '.';
-    if (part < 10) *at++ = static_cast<char>('0' + part);
-    else at = std::to_chars(at, end, part).ptr;
-  }
-  return at;
+  at = put_part(at, code.status_class);
+  *at = '.';
+  at = put_part(at + 1, code.subject);
+  *at = '.';
+  return put_part(at + 1, code.detail);
 }
 
 }  // namespace
@@ -58,19 +63,24 @@ std::string format(const EnhancedCode& code) {
 }
 
 std::optional<EnhancedCode> parse_enhanced_code(std::string_view text) {
-  std::uint16_t parts[3] = {};
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (std::uint16_t& part : parts) {
-    if (&part != parts && (at == end || *at++ != '.')) return std::nullopt;
-    const char* const begin = at;
-    for (; at != end && is_digit(*at) && at != begin + 3; ++at)
-      part = static_cast<std::uint16_t>(part * 10 + (*at - '0'));
-    if (at == begin || (at > begin + 1 && *begin == '0')) return std::nullopt;  // RFC 3463 2: no leading zeros
+  unsigned parts[3] = {};
+  unsigned part = 0;
+  unsigned digits = 0;
+  for (const char c : text) {
+    if (is_digit(c) && digits < 3 && (digits == 0 || parts[part] != 0)) {  // RFC 3463 2: no leading zeros
+      parts[part] = parts[part] * 10 + static_cast<unsigned>(c - '0');
+      ++digits;
+    } else if (c == '.' && digits > 0 && part < 2) {
+      ++part;
+      digits = 0;
+    } else {
+      return std::nullopt;
+    }
   }
-  if (at != end) return std::nullopt;
+  if (part != 2 || digits == 0) return std::nullopt;
   if (parts[0] != 2 && parts[0] != 4 && parts[0] != 5) return std::nullopt;
-  return EnhancedCode{parts[0], parts[1], parts[2]};
+  return EnhancedCode{static_cast<std::uint16_t>(parts[0]), static_cast<std::uint16_t>(parts[1]),
+                      static_cast<std::uint16_t>(parts[2])};
 }
 
 std::string sanitised(std::string_view text) {

@@ -28,11 +28,6 @@ std::optional<EnhancedCode> strip_enhanced_code(int code, std::vector<std::strin
   return first;
 }
 
-Reply reply_of(int code, std::vector<std::string> lines) {
-  const std::optional<EnhancedCode> enhanced = strip_enhanced_code(code, lines);
-  return Reply(code, enhanced, std::move(lines));
-}
-
 // Each search ends where the one before it did: CR ends nearly every line, and the others end the parser.
 std::string_view text_before_odd_octet(std::string_view input) {
   for (const char odd : {'\r', '\n', '\0'}) input = input.substr(0, input.find(odd));
@@ -81,6 +76,7 @@ std::expected<bool, ReplyError> ReplyParser::take_line(std::string_view line) {
   if (!lines_.empty() && *code != code_) return std::unexpected(ReplyError::code_changed);
   if (lines_.size() == max_lines) return std::unexpected(ReplyError::too_many_lines);
   code_ = *code;
+  if (lines_.empty()) lines_.reserve(1);  // nearly always
   lines_.emplace_back(line.substr(bare ? 3 : 4));
   return bare || line[3] == ' ';
 }
@@ -116,7 +112,9 @@ std::expected<std::optional<Reply>, ReplyError> ReplyParser::feed(std::string_vi
     }
     if (!*complete) continue;
     line_ = std::string();  // idle parsers hold no memory
-    return reply_of(code_, std::exchange(lines_, {}));
+    const std::optional<EnhancedCode> enhanced = strip_enhanced_code(code_, lines_);
+    return std::expected<std::optional<Reply>, ReplyError>(std::in_place, std::in_place, code_, enhanced,
+                                                           std::exchange(lines_, {}));
   }
   return std::optional<Reply>();
 }
