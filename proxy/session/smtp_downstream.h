@@ -118,7 +118,7 @@ class SmtpDownstream final : public Downstream {
   io::TimePoint reply_deadline() const { return std::min(bound_, scope_.now() + settings_.reply_timeout); }
 
   // smtp_journal.cc
-  bool keeps_journal(const Parcel& parcel) const;
+  bool keeps_journal() const;
   io::Task<Delivery> deliver_to_missing(Parcel& parcel);
   io::Task<Delivery> hand_over_rest(Parcel& parcel, std::string had);
   io::Task<bool> begin_anew(io::TimePoint until);

@@ -45,14 +45,13 @@ protocol::Envelope without(const protocol::Envelope& envelope, const std::string
 
 }  // namespace
 
-// A client that reads one reply per recipient knows for itself whom it still owes the message.
-bool SmtpDownstream::keeps_journal(const Parcel& parcel) const {
+bool SmtpDownstream::keeps_journal() const {
   return is_lmtp() && listener_.protocol == config::Protocol::smtp &&
-         listener_.mixed_replies == config::MixedReplies::journal && !parcel.envelope.mail.parameters.prdr;
+         listener_.mixed_replies == config::MixedReplies::journal;
 }
 
 Task<Delivery> SmtpDownstream::deliver(Parcel& parcel) {
-  Task<Delivery> delivering = keeps_journal(parcel) ? deliver_to_missing(parcel) : hand_over(parcel);
+  Task<Delivery> delivering = keeps_journal() ? deliver_to_missing(parcel) : hand_over(parcel);
   Delivery delivery = co_await std::move(delivering);
   co_return delivery;
 }
@@ -71,7 +70,10 @@ Task<Delivery> SmtpDownstream::deliver_to_missing(Parcel& parcel) {
   Delivery delivery = co_await std::move(delivering);
   if (delivery.client_gone || (nobody_has && delivery.each.empty())) co_return delivery;
   delivery.each = merged(*had, delivery);
-  if (std::ranges::none_of(delivery.each, &Reply::transient)) {
+  // A client that reads one reply per recipient knows for itself whom it still owes the message; it may have come before as
+  // one that does not.
+  const bool each_told = parcel.envelope.mail.parameters.prdr;
+  if (each_told || std::ranges::none_of(delivery.each, &Reply::transient)) {
     delivery.settled = journal.keys_of(*had);
     co_return delivery;
   }
