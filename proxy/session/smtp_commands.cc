@@ -59,13 +59,14 @@ Task<> SmtpSession::on_hello(const protocol::Command& command) {
   state_ = SmtpState::greeted;
   facts_.helo = std::move(*name);  // one that the server refuses is nobody's
   facts_.esmtp = verb != Verb::helo;
-  const std::vector<std::string> shown = listener_.hide ? answered.lines() : std::vector{services_.config->hostname};
   offered_ = protocol::Capabilities();
   if (facts_.esmtp) offered_ = offer(services_, listener_, facts_, downstream_->capabilities(), offers_starttls());
   client_->limit_lines(offered_.auth.empty() ? longest_command : protocol::max_auth_line);
-  if (!facts_.esmtp) co_return client_->queue(Reply(250, std::nullopt, shown), false);
+  const std::string& name_shown = services_.config->hostname;
+  if (!facts_.esmtp && listener_.hide) co_return client_->queue(Reply(250, std::nullopt, answered.lines()), false);
+  if (!facts_.esmtp) co_return client_->queue(Reply(250, std::nullopt, name_shown), false);
   note_withheld();
-  client_->queue(listener_.hide ? disguised(answered, offered_) : ehlo_reply(shown.front(), offered_), false);
+  client_->queue(listener_.hide ? disguised(answered, offered_) : ehlo_reply(name_shown, offered_), false);
 }
 
 // What the server has and the client does not read of: an administrator may wonder.

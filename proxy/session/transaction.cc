@@ -109,8 +109,12 @@ void summarise(admin::Record& record, const Transaction& mail, const ClientFacts
   record.text("listener", client.listener);
   if (!client.direction.empty()) record.text("direction", client.direction);
   if (client.intercepted) record.text("meant_for", client.intercepted->destination.text);
-  record.path("from", mail.envelope.mail.reverse_path ? format(*mail.envelope.mail.reverse_path) : "");
-  if (!mail.envelope.recipients.empty()) record.path("to", format(mail.envelope.recipients.front().forward_path));
+  std::string address;
+  if (mail.envelope.mail.reverse_path) append(address, *mail.envelope.mail.reverse_path);
+  record.path("from", address);
+  address.clear();
+  if (!mail.envelope.recipients.empty()) append(address, mail.envelope.recipients.front().forward_path);
+  if (!mail.envelope.recipients.empty()) record.path("to", address);
   record.number("nrcpt", mail.envelope.recipients.size());
   record.number("size", mail.spool ? mail.spool->size() : 0);
   record.text("status", mail.judged ? mail.verdict.status : "NOT_SCANNED").text("action", action_of(mail));
