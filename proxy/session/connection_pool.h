@@ -42,7 +42,7 @@ struct IdleConnection {
   std::unique_ptr<io::Stream> stream;
   std::string address;
   ConnectionLife life;
-  std::optional<io::TlsFacts> tls;
+  std::shared_ptr<const io::TlsFacts> tls;
   std::string host;  // of the server, for TLS
   // The last EHLO or HELO on it, and what was offered then: a session of the same name need not greet again.
   std::string greeted_by{};

@@ -184,7 +184,7 @@ class SmtpDownstream final : public Downstream {
   bool in_exchange_ = false;    // 334 was the last answer: a response or nothing
   bool authenticated_ = false;  // by 235: no other connection can stand for this one
   bool lacks_binary_ = false;   // the last loss: it does not take BODY=BINARYMIME any more
-  std::optional<io::TlsFacts> tls_;
+  std::shared_ptr<const io::TlsFacts> tls_;  // null: in plain text; by itself it would be a tenth of an idle session
   bool greeted_for_us_ = false;  // our own EHLO was the last greeting on this connection
   bool tls_failed_ = false;  // the last loss was a handshake
   ConnectionLife life_;

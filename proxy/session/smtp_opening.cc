@@ -223,7 +223,7 @@ Task<bool> SmtpDownstream::secure(std::shared_ptr<const io::TlsClientContext> co
     lose("TLS failed: " + shaken.error().text);
     co_return false;
   }
-  tls_ = std::move(*shaken);
+  tls_ = std::make_shared<const io::TlsFacts>(std::move(*shaken));
   greeted_for_us_ = false;
   life_.greetings = 0;
   parser_ = protocol::ReplyParser();
