@@ -16,7 +16,7 @@ from firewall_world import Namespace
 
 PIDFD_GETFD = 438
 READY, SOCKETS = 9, 10  # Message::Kind
-BATCH = 16
+BATCH = 32
 SPOOFING = {"address": "127.0.0.1:2525", "intercept": "tproxy", "scopes": ["forward"], "protected": ["192.0.2.25"],
             "downstream": "original"}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -32,6 +32,17 @@ NOTHING = message(READY, 0, b"nobody")
 def unread(sender):
     """Whether the other end has yet to read something (unix(7), SIOCOUTQ)."""
     return struct.unpack("i", fcntl.ioctl(sender, termios.TIOCOUTQ, b"\0" * 4))[0] != 0
+
+
+def descriptors(receiver):
+    """All that have come and nobody has taken yet, until nothing more is there."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        more = True
+        while more:
+            more, fds, _, _ = socket.recv_fds(receiver, 4096, 64)
+            found += fds
+    return found
 
 
 def has_stopped(pid):
@@ -95,12 +106,12 @@ class TakenOver(unittest.TestCase):
         wait_until(lambda: not unread(self.control), "the supervisor has read it")
 
     def got(self):
-        """How many descriptors have come, of which family."""
+        """The families of the sockets that have come, in bundles (scanner/packet_socket.h)."""
         found = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                _, fds, _, _ = socket.recv_fds(self.control, 4096, 4)
-                for fd in fds:
+        for bundle in descriptors(self.control):
+            with socket.socket(fileno=bundle) as opened:
+                opened.setblocking(False)
+                for fd in descriptors(opened):
                     with socket.socket(fileno=fd) as one:
                         found.append(one.family)
         return found
