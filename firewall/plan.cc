@@ -101,6 +101,39 @@ void warn_of_holes(const Rules& rules, const Facts& facts, std::vector<std::stri
   }
 }
 
+bool share_ports(const Diversion& one, const Diversion& other) {
+  return std::ranges::find_first_of(one.ports, other.ports) != one.ports.end();
+}
+
+// pf and ipfw decide for each listener by itself: no rule of theirs says "not by us, and not by those behind us" without a
+// decision for all other rules of the host.
+void warn_of_later_takers(Draft& draft) {
+  const std::vector<Diversion>& all = draft.rules.diversions;
+  for (auto one = all.begin(); one != all.end(); ++one)
+    for (const auto* names : {&one->skip_interfaces, &one->drop_interfaces})
+      for (const std::string& name : *names)
+        for (auto later = one + 1; later != all.end(); ++later) {
+          const auto named = [&](const std::vector<std::string>& list) { return std::ranges::count(list, name) != 0; };
+          const bool decides = named(later->skip_interfaces) || named(later->drop_interfaces);
+          const bool takes = named(later->interfaces) || (later->interfaces.empty() && !decides);
+          if (later->listener == one->listener || later->scope != one->scope || later->version != one->version || !takes ||
+              !share_ports(*one, *later))
+            continue;
+          draft.plan.warnings.push_back(fmt::format(
+              "listener {0}: what it {1} by {2} may be taken by listener {3}, as this packet filter looks at each by itself; "
+              "add {2} to the {4} of {3}, or leave it out of its interfaces",
+              one->listener, names == &one->skip_interfaces ? "leaves alone" : "drops", name, later->listener,
+              names == &one->skip_interfaces ? "skip_interfaces" : "drop_interfaces"));
+        }
+}
+
+void write_bsd(Draft& draft) {
+  warn_of_later_takers(draft);
+  if (draft.plan.backend == Backend::pf_openbsd) return plan_pf_openbsd(draft);
+  if (draft.plan.backend == Backend::pf_freebsd) return plan_pf_freebsd(draft);
+  plan_ipfw(draft);
+}
+
 void write(Draft& draft) {
   switch (draft.plan.backend) {
     case Backend::nft:
@@ -110,11 +143,9 @@ void write(Draft& draft) {
       plan_routes(draft);
       return plan_iptables(draft);
     case Backend::pf_openbsd:
-      return plan_pf_openbsd(draft);
     case Backend::pf_freebsd:
-      return plan_pf_freebsd(draft);
     case Backend::ipfw:
-      return plan_ipfw(draft);
+      return write_bsd(draft);
     case Backend::automatic:
       break;
   }

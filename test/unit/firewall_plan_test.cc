@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -144,6 +145,30 @@ TEST_CASE("plans: BSD, interfaces that are left alone or dropped") {
     const config::Config config = config_from(replaced(text_of("bsd-interfaces.json"), "@WAY@", each.way));
     check_golden(each.golden, planned(config, facts_from(each.system)));
   }
+}
+
+// Where the first listener that means a connection is not the one that decides, the plan says so.
+TEST_CASE("plans: by pf and ipfw a later listener may take what one leaves alone or drops") {
+  config::Config config = config_from(replaced(text_of("bsd-interfaces.json"), "@WAY@", "divert"));
+  const auto warned = [&](const std::string& what) {
+    const auto plan = firewall::plan(config, facts_from("freebsd"));
+    REQUIRE(plan);
+    return std::ranges::count_if(plan->warnings, [&](const std::string& each) { return each.contains(what); });
+  };
+  CHECK(warned("may be taken by") == 0);
+  config::Listener second = config.listeners.at(1);
+  second.name = "seven";
+  second.skip_interfaces = {"em1"};
+  second.drop_interfaces.clear();
+  config.listeners.push_back(second);
+  CHECK(warned("listener six: what it drops by em2 may be taken by listener seven") == 1);
+  CHECK(warned("by em1 may be taken") == 0);  // both leave it alone
+  config.listeners.back().skip_interfaces.clear();
+  config.listeners.back().interfaces = {"em1"};
+  CHECK(warned("listener six: what it leaves alone by em1 may be taken by listener seven") == 1);
+  CHECK(warned("by em2 may be taken") == 0);
+  config.listeners.back().ports = {465};
+  CHECK(warned("may be taken by") == 0);
 }
 
 // With a gate and bans: what is dropped is asked about by nobody, what is left alone neither.
