@@ -18,6 +18,9 @@ constexpr unsigned most_keep_alives = 50;
 
 bool is_mail(const std::string& command) { return command.starts_with("MAIL "); }
 bool is_xforward(const std::string& command) { return command.starts_with("XFORWARD "); }
+bool is_greeting(const std::string& command) {
+  return command.starts_with("EHLO ") || command.starts_with("HELO ") || command.starts_with("LHLO ");
+}
 
 }  // namespace
 
@@ -27,15 +30,27 @@ void SmtpDownstream::ask(std::string command, bool for_us) {
   for_us_.push_back(for_us);
 }
 
-// The next commands to go out, counted as sent. Whatever a reply to an older RSET says: with MAIL a transaction is
-// open.
+// Here, where it leaves: when it was asked for, this connection may not have been made yet. Whatever a reply to an older
+// RSET says: with MAIL a transaction is open.
+void SmtpDownstream::count_sent(const std::string& command) {
+  if (is_mail(command)) {
+    clean_ = false;
+    ++life_.transactions;
+  } else if (is_greeting(command)) {
+    life_.greet();
+  } else if (command == "RSET\r\n") {
+    ++life_.idle_commands;
+  }
+}
+
+// The next commands to go out, counted as sent.
 std::string SmtpDownstream::take_asked() {
   // A server without PIPELINING gets one command at a time (RFC 2920 3.1).
   const std::size_t count = std::min<std::size_t>(asked_.size(), capabilities_.pipelining ? asked_.size() : 1);
   outstanding_ += count;
   last_sent_ = scope_.now();
   const auto end = asked_.begin() + static_cast<std::ptrdiff_t>(count);
-  if (std::any_of(asked_.begin(), end, is_mail)) clean_ = false;
+  std::for_each(asked_.begin(), end, [this](const std::string& command) { count_sent(command); });
   std::string group;
   if (count == 1 && !unproven_) {
     group = std::move(asked_.front());
@@ -110,12 +125,6 @@ void SmtpDownstream::mail(const protocol::MailCommand& command) {
   if (channel_ == Channel::xforward) ask_xforward();
   ask(format(command, capabilities_));
   mail_asked_ = true;
-  ++life_.transactions;
-}
-
-void SmtpDownstream::reset() {
-  ask("RSET");
-  ++life_.idle_commands;
 }
 
 // What this reply says about the connection's further use.

@@ -31,7 +31,7 @@ class SmtpDownstream final : public Downstream {
   const protocol::Capabilities& capabilities() const override { return capabilities_; }
   void mail(const protocol::MailCommand& command) override;
   void rcpt(const protocol::RcptCommand& command) override { ask(format(command)); }
-  void reset() override;
+  void reset() override { ask("RSET"); }
   io::Task<protocol::Reply> answer() override;
   io::Task<protocol::Reply> inquire(std::string command) override;
   io::Task<protocol::Reply> authenticate(std::string line) override;
@@ -61,6 +61,7 @@ class SmtpDownstream final : public Downstream {
   void ask(std::string command, bool for_us = false);
   io::Task<protocol::Reply> answer_next();
   std::string take_asked();
+  void count_sent(const std::string& command);
   io::Task<bool> send_asked();
   io::Task<std::optional<protocol::Reply>> read_reply(io::TimePoint until);
   std::optional<protocol::Reply> parse_reply(std::string_view& input);
@@ -87,6 +88,8 @@ class SmtpDownstream final : public Downstream {
                         io::TimePoint until);
   void note_fall_back();
   bool may_serve_again() const;
+  bool counts_sessions_mail() const;
+  const Standing* known_standing() const;
   io::Task<bool> release();               // to the pool
   io::Task<bool> replace_unproven();
   io::Task<> forward_again();

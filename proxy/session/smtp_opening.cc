@@ -34,14 +34,18 @@ bool SmtpDownstream::may_share() const {
          !is_of_one_client(configured_channel()) && !passes_tls(listener_, client_);
 }
 
+// Of the server that address_ names.
+const Standing* SmtpDownstream::known_standing() const {
+  return services_.identities == nullptr ? nullptr : services_.identities->known(settings_, address_, is_exempt());
+}
+
 // Sessions of this listener may go on with it: what "auto" has come to tells nothing, and the server relays for nobody.
 bool SmtpDownstream::may_go_on_with(const IdleConnection& idle) {
   address_ = idle.address;
   host_ = idle.host;
   channel_ = configured_channel();
   if (channel_ != Channel::undecided && !is_examined()) return true;
-  const Standing* const known =
-      services_.identities == nullptr ? nullptr : services_.identities->known(settings_, address_, is_exempt());
+  const Standing* const known = known_standing();
   if (known != nullptr) channel_ = known->channel;
   return known != nullptr && known->reached && !known->relays &&
          (channel_ == Channel::none || channel_ == Channel::xforward);
@@ -266,7 +270,6 @@ Task<Reply> SmtpDownstream::greet_anew(std::string command, Reply refused) {
   std::optional<Reply> refusal = co_await introduce();
   if (refusal) co_return std::move(*refusal);
   ask(command);
-  life_.greet();
   answered = co_await answer();
   co_return answered;
 }
@@ -281,7 +284,6 @@ Task<Reply> SmtpDownstream::greet() {
   const bool known = unproven_ && stream_ && channel_ == Channel::none && greeted_by_ == command;
   if (known) co_return Reply(250, std::nullopt, host_);
   ask(command);
-  life_.greet();
   Reply answered = co_await answer();
   const bool one_only = answered.code() == 503 && !authenticated_;
   const bool worn_out = unproven_ && !answered.positive();
@@ -319,9 +321,16 @@ Task<> SmtpDownstream::forward_again() {
   }
 }
 
+// Whether the server may have a MAILMAX. HELO is not told of it: there it is what is known of the server that counts.
+bool SmtpDownstream::counts_sessions_mail() const {
+  if (!greeted_by_.starts_with("HELO ")) return capabilities_.mail_max != 0;
+  const Standing* const known = known_standing();
+  return known == nullptr || !known->reached || known->offered.mail_max != 0;
+}
+
 // The next client is told MAILMAX as if all of it were his (RFC 9422).
 bool SmtpDownstream::may_serve_again() const {
-  return life_.may_serve_again() && (capabilities_.mail_max == 0 || life_.transactions == 0);
+  return life_.may_serve_again() && (life_.transactions == 0 || !counts_sessions_mail());
 }
 
 Task<bool> SmtpDownstream::release() {

@@ -17,8 +17,10 @@ ENOUGH = b"421 4.7.0 Enough for one session"
 class LimitedServer:
     """Says `limits`, and holds `rcpt` and `mail`, the numbers of RCPTMAX and MAILMAX in it."""
 
-    def __init__(self, limits, rcpt=100, mail=100):
-        self.limits, self.rcpt, self.mail = limits, rcpt, mail
+    def __init__(self, limits, rcpt=100, mail=100, leaves=False):
+        """`leaves`: the first connection, behind its EHLO; `left`, once the other side has seen it."""
+        self.limits, self.rcpt, self.mail, self.leaves = limits, rcpt, mail, leaves
+        self.leave, self.left = threading.Event(), False
         self.mails = []  # of each connection
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
@@ -64,6 +66,15 @@ class LimitedServer:
                 connection.sendall(reply + b"\r\n")
                 if reply[:3] in (b"221", b"421"):
                     return
+                if self.leaves and number == 0 and verb == b"EHLO":
+                    return self._part(connection, lines)
+
+    def _part(self, connection, lines):
+        self.leave.wait(PATIENCE)
+        connection.sendall(b"421 4.4.2 idle\r\n")
+        with contextlib.suppress(OSError):
+            lines.read()
+        self.left = True
 
 
 class LimitsKeywordTest(unittest.TestCase):
@@ -128,6 +139,34 @@ class LimitsKeywordTest(unittest.TestCase):
                     self.assertEqual([self.message(wire) for _ in range(messages)], [250] * messages)
                     self.assertEqual(wire.say(b"QUIT")[0], 221)
                 wait_until(lambda: gatepost.sessions() == 0, "the end of the session")
+
+    def whole_session(self, gatepost):
+        """As many messages as are promised."""
+        wait_until(lambda: gatepost.sessions() == 0, "the end of the session before")
+        with gatepost.wire() as wire:
+            self.assertIn(b"MAILMAX=2", self.offered(wire))
+            self.assertEqual([self.message(wire) for _ in range(2)], [250, 250])
+
+    def test_messages_by_a_connection_that_stands_in_for_a_lost_one(self):
+        with LimitedServer(b"MAILMAX=2", mail=2, leaves=True) as server:
+            gatepost = self.serve(server)
+            with gatepost.wire() as wire:
+                self.offered(wire)
+                server.leave.set()
+                wait_until(lambda: server.left, "that the loss is seen")
+                self.assertEqual(self.message(wire), 250)
+                wire.say(b"QUIT")
+            self.whole_session(gatepost)
+
+    def test_messages_behind_helo_which_is_told_of_no_limit(self):
+        with LimitedServer(b"MAILMAX=2", mail=2) as server:
+            gatepost = self.serve(server)
+            with gatepost.wire() as wire:
+                wire.reply()
+                self.assertEqual(wire.say(b"HELO client.example")[0], 250)
+                self.assertEqual(self.message(wire), 250)
+                wire.say(b"QUIT")
+            self.whole_session(gatepost)
 
 
 if __name__ == "__main__":

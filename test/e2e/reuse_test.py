@@ -23,11 +23,11 @@ class ReuseTest(unittest.TestCase):
         self.addCleanup(gatepost.__exit__, None)
         return gatepost
 
-    def session(self, gatepost, name="client.example", messages=1):
+    def session(self, gatepost, name="client.example", messages=1, verb=b"EHLO"):
         codes = []
         with gatepost.wire() as wire:
             wire.reply()
-            wire.say(b"EHLO " + name.encode())
+            wire.say(verb + b" " + name.encode())
             for _ in range(messages):
                 wire.say(b"MAIL FROM:<a@example.org>")
                 wire.say(b"RCPT TO:<b@example.net>")
@@ -56,6 +56,17 @@ class ReuseTest(unittest.TestCase):
             self.assertEqual(self.session(gatepost, name), [250])
         self.settled(1, 0)
         self.assertEqual(self.downstream.greetings, [b"EHLO a.example", b"EHLO b.example", b"EHLO a.example"])
+
+    def test_helo_is_served_by_the_same_connection_where_the_server_is_known_to_have_no_limit(self):
+        self.downstream.relays = False
+        for address, connections in (("0.0.0.0:0", 1), ("127.0.0.1:0", 3)):  # examined, or nobody knows
+            with self.subTest(address):
+                gatepost = self.serve(listener={"address": address})
+                opened = []
+                for number in range(3):
+                    self.assertEqual(self.session(gatepost, f"client{number}.example", verb=b"HELO"), [250])
+                    opened.append(self.downstream.opened)
+                self.assertEqual(opened[-1] - opened[0], connections - 1)
 
     def test_a_connection_that_dies_behind_the_greeting_that_was_saved_is_replaced_and_greeted(self):
         gatepost = self.serve()
