@@ -11,6 +11,7 @@ namespace protocol {
 namespace {
 
 constexpr std::size_t max_lines = 100;
+constexpr std::size_t max_words = 100;  // of each list
 constexpr std::uint64_t greatest_limit = 999999;  // RFC 9422 section 6: six digits
 
 struct Flag {
@@ -79,6 +80,10 @@ bool is_mechanism(std::string_view word) {  // sasl-mech (RFC 4422 3.1), any len
   return std::all_of(word.begin(), word.end(), [](char c) { return is_let_dig(c) || c == '-' || c == '_'; });
 }
 
+void keep(std::vector<std::string>& words, std::string word) {
+  if (words.size() < max_words) words.push_back(std::move(word));
+}
+
 // `SIZE [1*20DIGIT]` (RFC 1870 section 3); a number beyond 64 bits limits nothing.
 void take_size(Capabilities& out, std::string_view parameter) {
   if (parameter.size() > 20 || !std::all_of(parameter.begin(), parameter.end(), is_digit)) return;
@@ -95,7 +100,7 @@ void take_limits(Capabilities& out, std::string_view parameters) {
     const auto limit = std::find_if(std::begin(limits), std::end(limits),
                                     [&](const Limit& known) { return known.name == word.substr(0, equals); });
     if (limit == std::end(limits) || !value || *value == 0 || *value > greatest_limit) {
-      out.withheld.push_back("LIMITS " + word);
+      keep(out.withheld, "LIMITS " + word);
       continue;
     }
     out.limits = true;
@@ -110,7 +115,7 @@ bool take_word_list(Capabilities& out, std::string_view keyword, std::string_vie
     std::erase_if(words, [](const std::string& word) { return !is_mechanism(word); });
     if (words.empty()) return false;
     for (std::string& word : words)
-      if (!holds(out.*list.member, word)) (out.*list.member).push_back(std::move(word));
+      if (!holds(out.*list.member, word)) keep(out.*list.member, std::move(word));
     return true;
   }
   return false;
@@ -133,7 +138,7 @@ void take_line(Capabilities& out, std::string_view line) {
   }
   std::string unknown = upper(keyword);
   if (!parameters.empty()) unknown.append(" ").append(parameters);
-  out.withheld.push_back(std::move(unknown));
+  keep(out.withheld, std::move(unknown));
 }
 
 std::string joined(std::string_view keyword, const std::vector<std::string>& words) {

@@ -34,7 +34,7 @@ struct Capabilities {
   std::uint32_t rcpt_domain_max = 0;
   std::vector<std::string> xclient;   // attribute names in upper case; empty = not offered
   std::vector<std::string> xforward;  // likewise
-  std::vector<std::string> withheld;  // keywords seen that we do not know (upper case, with their parameters)
+  std::vector<std::string> withheld;  // keywords seen that we do not know (upper case, with their parameters); the first 100
   bool operator==(const Capabilities&) const = default;
 };
 
@@ -60,7 +60,8 @@ struct Carry {
 Capabilities carried();
 Capabilities carried(const Carry& carry);
 // From the reply to EHLO (its first line is the greeting). A positive reply to HELO gives the empty set.
-// Keywords are case-insensitive; malformed lines are ignored; at most 100 lines are looked at.
+// Keywords are case-insensitive; malformed lines are ignored; at most 100 lines are looked at, and of
+// each list in Capabilities the first 100 words are kept: a client may have chosen the server.
 Capabilities parse_capabilities(const Reply& ehlo_reply);
 // What may be offered to the client: what both have, nothing withheld in it. Apart from that:
 // - SIZE is there if either has it, LIMITS if ours has it; limits are the smallest of those that are not 0.

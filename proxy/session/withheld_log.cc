@@ -2,6 +2,21 @@
 
 namespace session {
 
+namespace {
+
+// So much of it that the log shows the cut.
+std::string text_of(const std::vector<std::string>& keywords) {
+  std::string set;
+  for (const std::string& keyword : keywords) {
+    set.append(set.empty() ? "" : ", ").append(keyword);
+    if (set.size() > WithheldLog::most_octets) break;
+  }
+  if (set.size() > WithheldLog::most_octets) set.resize(WithheldLog::most_octets + 1);
+  return set;
+}
+
+}  // namespace
+
 bool WithheldSets::is_news(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (told_.size() >= most) told_.clear();
@@ -12,8 +27,14 @@ WithheldSets::Counter& WithheldSets::counter(std::string_view listener, std::str
                                              std::string_view keywords) {
   const std::lock_guard lock(mutex_);
   std::tuple key{std::string(listener), std::string(downstream), std::string(keywords)};
-  if (counts_.size() >= most && !counts_.contains(key)) key = {"others", "others", "others"};
-  return counts_[key].greetings;
+  auto found = counts_.find(key);
+  if (found == counts_.end()) {
+    std::size_t& sets = sets_of_.try_emplace(std::string(listener)).first->second;
+    if (sets < most) ++sets;
+    else key = {std::string(listener), "others", "others"};
+    found = counts_.try_emplace(std::move(key)).first;
+  }
+  return found->second.greetings;
 }
 
 std::vector<WithheldCount> WithheldSets::grown() {
@@ -31,8 +52,7 @@ std::vector<WithheldCount> WithheldSets::grown() {
 std::string WithheldLog::news(std::string_view listener, std::string_view downstream, std::string_view server,
                               const std::vector<std::string>& keywords) {
   if (keywords.empty()) return {};
-  std::string set;
-  for (const std::string& keyword : keywords) set.append(set.empty() ? "" : ", ").append(keyword);
+  const std::string set = text_of(keywords);
   std::string text = std::string(server).append(": ").append(set);
   const std::string key = std::string(listener).append(" ").append(text);
   auto known = known_.find(key);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -24,7 +25,9 @@ struct WithheldCount {
 class WithheldSets {
  public:
   using Counter = std::atomic<std::uint64_t>;
-  static constexpr std::size_t most = 1000;  // sets that are counted apart; all further ones are one
+  // Sets of a listener that are counted apart; all further ones are one. A listener whose clients choose the server leaves
+  // the others theirs.
+  static constexpr std::size_t most = 1000;
 
   // True for who asks first.
   bool is_news(const std::string& text);
@@ -40,11 +43,13 @@ class WithheldSets {
   std::mutex mutex_;
   std::set<std::string> told_;  // begins anew when it is full
   std::map<std::tuple<std::string, std::string, std::string>, Entry> counts_;
+  std::map<std::string, std::size_t, std::less<>> sets_of_;  // each listener
 };
 
 // One loop's: no lock for what it knows.
 class WithheldLog {
  public:
+  static constexpr std::size_t most_octets = 512;  // of a set: what a line of the log shows. Servers write the rest, too
   explicit WithheldLog(WithheldSets& sets) : sets_(sets) {}
   // Counts a greeting. What to log; empty: nothing is withheld, or it was told before.
   std::string news(std::string_view listener, std::string_view downstream, std::string_view server,

@@ -117,6 +117,21 @@ TEST_CASE("keywords of the further extensions are understood") {
   CHECK(listed(empty.withheld) == "AUTH, XCLIENT, XFORWARD =, LIMITS FOO=1");
 }
 
+TEST_CASE("a server that a client chose has no more words than a hundred of each list") {
+  std::string lines = "PIPELINING";
+  for (int i = 0; i < 50; ++i) {
+    lines += "\nLIMITS";
+    for (int j = 0; j < 1000; ++j) lines += " A";
+    lines += "\nAUTH";
+    for (int j = 0; j < 100; ++j) lines += " M" + std::to_string(i * 100 + j);
+  }
+  const Capabilities got = offer(lines + "\nLIMITS RCPTMAX=7\nX-OWN");
+  CHECK(got.withheld.size() == 100);
+  CHECK(got.auth.size() == 100);
+  CHECK(got.auth.back() == "M99");
+  CHECK(withheld(got, Capabilities()).size() < 210);
+}
+
 TEST_CASE("without a switch nothing of them is offered") {
   const Capabilities downstream = offer(
       "CHUNKING\nBINARYMIME\nPRDR\nVRFY\nEXPN\nHELP\nETRN\nSTARTTLS\nAUTH PLAIN\nXCLIENT NAME\nXFORWARD NAME\n"

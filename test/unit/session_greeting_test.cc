@@ -1,6 +1,8 @@
 // What a client reads of the server behind, and what the log tells of the rest.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "proxy/session/disguise.h"
 #include "proxy/session/withheld_log.h"
 
@@ -68,6 +70,37 @@ TEST_CASE("a server that invents keywords without end costs no memory, and all a
   CHECK(grown.size() == session::WithheldSets::most + 1);
   for (const session::WithheldCount& each : grown) greetings += each.greetings;
   CHECK(greetings == 3000);
+}
+
+TEST_CASE("a set is no longer than a line of the log shows") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets);
+  const std::vector<std::string> many(100'000, "LIMITS A");
+  const std::string first = log.news("in", "mta", "192.0.2.1:25", many);
+  CHECK(first.size() < 600);
+  std::vector<std::string> others = many;
+  others.push_back("BURL");
+  CHECK(log.news("in", "mta", "192.0.2.1:25", others).empty());
+  const auto grown = sets.grown();
+  REQUIRE(grown.size() == 1);
+  CHECK(grown[0].keywords.size() == session::WithheldLog::most_octets + 1);  // and so it is shown as cut
+  CHECK(grown[0].greetings == 2);
+}
+
+TEST_CASE("a listener whose clients choose strange servers leaves the sets of others as they are") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets);
+  for (int i = 0; i < 3000; ++i) log.news("out", "original", "192.0.2.1:25", {"X" + std::to_string(i)});
+  log.news("in", "mta", "192.0.2.2:25", {"BURL"});
+  const auto grown = sets.grown();
+  CHECK(grown.size() == session::WithheldSets::most + 2);
+  CHECK(grown.front().listener == "in");
+  CHECK(grown.front().keywords == "BURL");
+  const auto is_of_others = [](const session::WithheldCount& each) { return each.keywords == "others"; };
+  const auto others = std::ranges::find_if(grown, is_of_others);
+  REQUIRE(others != grown.end());
+  CHECK(others->listener == "out");
+  CHECK(others->greetings == 3000 - session::WithheldSets::most);
 }
 
 }  // namespace
