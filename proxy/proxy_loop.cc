@@ -255,7 +255,7 @@ void ProxyLoop::obey(std::string_view packet, scanner::OwnedFd fd) {
   } else if (message->kind == Kind::transparent_sockets && fd)
     transparent_.add(message->text == "6" ? AF_INET6 : AF_INET, scanner::unbundle(fd));
   else if (message->kind == Kind::tls_files) services_.tls = shared_.tls();
-  else if (message->kind == Kind::reload) identities_.doubt_all();
+  else if (message->kind == Kind::reload) identities_.doubt_all(services_.tls);
   else if (message->kind == Kind::drain) drain(false);
   else if (message->kind == Kind::cut) drain(true);
 }

@@ -122,10 +122,12 @@ Task<> Identities::look(Services services, Server server, Entry& entry) {
   const Examination examination(entry);
   io::Scope scope(loop_);
   Standing found;
-  do {
-    entry.again = false;
+  entry.again = false;
+  found = co_await examine(services, server, !server.exempt, scope);
+  while (std::exchange(entry.again, false)) {
+    services.tls = tls_;
     found = co_await examine(services, server, !server.exempt, scope);
-  } while (entry.again);
+  }
   settle(services, server, entry, std::move(found));
 }
 
@@ -163,7 +165,8 @@ void Identities::doubt(const Server& server) {
   found->second.fresh_until = io::TimePoint{};
 }
 
-void Identities::doubt_all() {
+void Identities::doubt_all(std::shared_ptr<const io::TlsContexts> tls) {
+  tls_ = std::move(tls);
   for (auto& [key, entry] : entries_) {
     entry.fresh_until = io::TimePoint{};
     entry.logged_channel = Channel::undecided;

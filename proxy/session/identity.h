@@ -101,8 +101,9 @@ class Identities {
   // The server is not what it was: it is examined before it is used again. Not more than once a minute, for some change
   // with every connection.
   void doubt(const Server& server);
-  // Somebody says that any of them may have changed: all are, at once, and what becomes of them is logged again.
-  void doubt_all();
+  // Somebody says that any of them may have changed: all are, at once, and what becomes of them is logged again. An
+  // examination that is under way begins again, with `tls`.
+  void doubt_all(std::shared_ptr<const io::TlsContexts> tls);
   // True once a minute and server: for what is to be logged no more often, by all loops together.
   bool may_complain(const Server& server);
 
@@ -113,7 +114,7 @@ class Identities {
     io::TimePoint fresh_until{}, examined{};
     Channel logged_channel = Channel::undecided;
     bool examining = false;
-    bool again = false;  // what is being examined may have changed since that began
+    bool again = false;  // what is being examined may have changed since that began, or `tls_`
     io::Waiters waiters;
   };
   io::Task<> look(Services services, Server server, Entry& entry);
@@ -121,6 +122,7 @@ class Identities {
 
   io::Loop& loop_;
   Complaints& complaints_;
+  std::shared_ptr<const io::TlsContexts> tls_;  // since doubt_all()
   std::map<std::string, Entry> entries_;  // nodes stay where they are; the addresses of the configured servers
 };
 

@@ -266,13 +266,13 @@ void Supervisor::reload() {
   log_.say(0, Level::info,
            "SIGHUP: certificates and keys are read again, servers are examined again; the configuration is not read, "
            "restart for that");
-  family_.doubt_servers();
   auto material = read_tls(config_);
   if (!material) {
     for (const std::string& error : material.error()) log_.say(0, Level::error, "TLS: " + error + "; the former is kept");
-    return;
+  } else {
+    use(std::move(*material));
   }
-  use(std::move(*material));
+  family_.doubt_servers();  // behind what they are examined with
 }
 
 void Supervisor::use(TlsMaterial material) {

@@ -66,7 +66,7 @@ class World {
   void pass(io::Duration time);
   void stall(Peer& peer, std::size_t octets);  // it reads no more than `octets`
   void read_on(Peer& peer);
-  void reload() { identities_.doubt_all(); }  // as HUP does
+  void reload() { identities_.doubt_all(services_.tls); }  // as HUP does
 
   // then
   std::size_t messages_downstream() const;  // that came whole, all connections together
