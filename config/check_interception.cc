@@ -42,10 +42,17 @@ std::vector<std::string> all_interfaces(const Listener& listener) {
   return all;
 }
 
+// What comes in by some interface can have two fates, or is taken by both. Both leave it alone, both drop it: no matter.
+bool meet_at_interface(const Listener& earlier, const Listener& later) {
+  return common(earlier.interfaces, all_interfaces(later)) || common(earlier.skip_interfaces, later.interfaces) ||
+         common(earlier.skip_interfaces, later.drop_interfaces) || common(earlier.drop_interfaces, later.interfaces) ||
+         common(earlier.drop_interfaces, later.skip_interfaces);
+}
+
 // The first listener in the file that matches takes a connection. Whether nothing is left of some port for `later`.
 bool takes_all(const Listener& earlier, const Listener& later) {
-  const bool same_interface = earlier.interfaces.empty() ||
-                              (!later.interfaces.empty() && common(all_interfaces(earlier), all_interfaces(later)));
+  const bool same_interface =
+      earlier.interfaces.empty() || (!later.interfaces.empty() && meet_at_interface(earlier, later));
   return earlier.address.address.ss_family == later.address.address.ss_family && same_interface &&
          common(earlier.scopes, later.scopes) && common(earlier.ports, later.ports) &&
          destinations_within(later, earlier);

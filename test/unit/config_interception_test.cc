@@ -246,6 +246,20 @@ TEST_CASE("interception: no connection belongs to two listeners") {
             false},
            {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["br0"])"), second(R"(,"interfaces":["eth1"])"),
             true},
+           // One fate for both.
+           {redirecting(R"(,"interfaces":["eth0"],"drop_interfaces":["br0"])"),
+            second(R"(,"interfaces":["eth1"],"drop_interfaces":["br0"])"), true},
+           {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["br0"])"),
+            second(R"(,"interfaces":["eth1"],"skip_interfaces":["br0"])"), true},
+           // Two fates.
+           {redirecting(R"(,"interfaces":["eth0"],"drop_interfaces":["br0"])"),
+            second(R"(,"interfaces":["eth1"],"skip_interfaces":["br0"])"), false},
+           {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["br0"])"),
+            second(R"(,"interfaces":["eth1"],"drop_interfaces":["br0"])"), false},
+           {redirecting(R"(,"interfaces":["eth0"],"skip_interfaces":["eth1"])"),
+            second(R"(,"interfaces":["eth1","eth2"])"), false},
+           {redirecting(R"(,"interfaces":["eth0"])"), second(R"(,"interfaces":["eth1"],"drop_interfaces":["eth0"])"),
+            false},
            {redirecting(networks), second(to_others), true},
            {redirecting(networks), second(to_inner), false},
            {redirecting(to_inner), second(networks), true},  // the rest of it
