@@ -71,7 +71,8 @@ std::vector<Setting> content() {
                     "Show the server itself: its banner, EHLO and replies, no added field, no reuse of connections."),
       key<&L::mixed_replies>("mixed_replies", {},
                              "Servers may accept a message for some recipients only: keep a journal of who has it "
-                             "and have the client try again, or take one recipient at a time."),
+                             "and have the client try again, or take one recipient at a time (\"single\": not on ports "
+                             "465 and 587, where mail programs give up at the second one)."),
   };
 }
 
