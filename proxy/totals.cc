@@ -17,11 +17,11 @@ void Totals::look(io::TimePoint now) {
   if (due_ == io::TimePoint{}) due_ = now + between;
   if (now < due_) return;
   due_ = now + between;
-  log_withheld();
+  log_withheld(withheld_.grown());
 }
 
-void Totals::log_withheld() {
-  for (const session::WithheldCount& count : withheld_.grown()) {
+void Totals::log_withheld(const std::vector<session::WithheldCount>& counts) {
+  for (const session::WithheldCount& count : counts) {
     admin::Record record = log_.record(admin::Level::info);
     record.text("event", "withheld_total").text("listener", count.listener).text("downstream", count.downstream);
     record.quoted("keywords", count.keywords).number("greetings", count.greetings);
@@ -30,7 +30,7 @@ void Totals::log_withheld() {
 }
 
 void Totals::end() {
-  log_withheld();
+  log_withheld(withheld_.in_all());
   for (const RefusedInAll& refused : refusals_.in_all()) {
     admin::Record record = log_.record(admin::Level::info);
     record.text("event", is_of_introduction(refused.reason) ? "identity_refused_total" : "refused_total");

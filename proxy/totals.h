@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "config/config.h"
 #include "proxy/admin/log.h"
@@ -28,7 +29,7 @@ class Totals {
   void end();
 
  private:
-  void log_withheld();
+  void log_withheld(const std::vector<session::WithheldCount>& counts);
   admin::Log& log_;
   const config::Config& config_;
   const Refusals& refusals_;

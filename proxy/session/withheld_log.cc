@@ -49,6 +49,17 @@ std::vector<WithheldCount> WithheldSets::grown() {
   return counts;
 }
 
+std::vector<WithheldCount> WithheldSets::in_all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<WithheldCount> counts;
+  counts.reserve(counts_.size());
+  for (const auto& [key, entry] : counts_) {
+    const std::uint64_t greetings = entry.greetings.load(std::memory_order_relaxed);
+    counts.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), greetings});
+  }
+  return counts;
+}
+
 std::string WithheldLog::news(std::string_view listener, std::string_view downstream, std::string_view server,
                               const std::vector<std::string>& keywords) {
   if (keywords.empty()) return {};

@@ -34,13 +34,15 @@ class WithheldSets {
   Counter& counter(std::string_view listener, std::string_view downstream, std::string_view keywords);
   // Since the beginning: those that have grown since this was last asked for.
   std::vector<WithheldCount> grown();
+  // Since the beginning: all.
+  std::vector<WithheldCount> in_all() const;
 
  private:
   struct Entry {
     Counter greetings{0};
     std::uint64_t told = 0;
   };
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::set<std::string> told_;  // begins anew when it is full
   std::map<std::tuple<std::string, std::string, std::string>, Entry> counts_;
   std::map<std::string, std::size_t, std::less<>> sets_of_;  // each listener

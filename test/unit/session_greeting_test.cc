@@ -103,4 +103,17 @@ TEST_CASE("a listener whose clients choose strange servers leaves the sets of ot
   CHECK(others->greetings == 3000 - session::WithheldSets::most);
 }
 
+TEST_CASE("the numbers of the whole life have what has not grown since it was told") {
+  session::WithheldSets sets;
+  session::WithheldLog log(sets);
+  log.news("in", "mta", "192.0.2.1:25", {"BURL"});
+  CHECK(sets.grown().size() == 1);
+  log.news("in", "mta", "192.0.2.1:25", {"ETRN"});
+  const auto all = sets.in_all();
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].keywords == "BURL");
+  CHECK(all[0].greetings == 1);
+  CHECK(sets.grown().size() == 1);
+}
+
 }  // namespace

@@ -1,0 +1,53 @@
+// What the log is told, how often, and what at the end.
+#include <doctest/doctest.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "proxy/totals.h"
+#include "scanner/packet_socket.h"
+
+namespace {
+
+using std::chrono::seconds;
+
+std::string content_of(int file) {
+  std::string content(65536, ' ');
+  const ssize_t got = ::pread(file, content.data(), content.size(), 0);
+  content.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+  return content;
+}
+
+TEST_CASE("totals: what grew in an hour, and at the end all of it") {
+  const scanner::OwnedFd file(::memfd_create("log", MFD_CLOEXEC));
+  config::Config config;
+  config.log.format = config::LogFormat::text;
+  config.log.to = "stderr";
+  Refusals refusals;
+  session::WithheldSets sets;
+  session::WithheldLog withheld(sets);
+  const io::TimePoint now{seconds(1000)};
+  {
+    admin::Log log(config.log, "gatepost/proxy", file.get(), 0);
+    Totals totals(log, config, refusals, sets);
+    totals.look(now);
+    withheld.news("in", "mta", "192.0.2.1:25", {"BURL"});
+    totals.look(now + Totals::between);
+    withheld.news("in", "mta", "192.0.2.1:25", {"ETRN"});
+    CHECK(content_of(file.get()).find("ETRN") == std::string::npos);
+    totals.end();
+  }
+  const std::string log = content_of(file.get());
+  const auto count = [&](const std::string& text) {
+    std::size_t found = 0;
+    for (std::size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) ++found;
+    return found;
+  };
+  CAPTURE(log);
+  CHECK(count("\"BURL\"") == 2);
+  CHECK(count("\"ETRN\"") == 1);
+}
+
+}  // namespace
