@@ -52,8 +52,11 @@ std::optional<RefusedClients> Refusals::add(Refusal reason, std::size_t listener
   Key key{reason, listener, network};
   auto found = known_.find(key);
   if (found == known_.end()) {
-    if (known_.size() >= most_known) std::get<Network>(key) = other_networks;
-    found = known_.try_emplace(key).first;
+    std::size_t& share = shares_[is_of_introduction(reason) ? 1 : 0];
+    if (share >= most_known) std::get<Network>(key) = other_networks;
+    bool is_new = false;
+    std::tie(found, is_new) = known_.try_emplace(key);
+    if (is_new) ++share;
   }
   Count& count = found->second;
   ++count.untold;
@@ -70,6 +73,7 @@ std::vector<RefusedClients> Refusals::due(io::TimePoint now) {
     if (now - count.told < between) {
       ++each;
     } else if (count.untold == 0) {
+      --shares_[is_of_introduction(std::get<Refusal>(key)) ? 1 : 0];
       each = known_.erase(each);
     } else {
       lines.push_back(

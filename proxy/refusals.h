@@ -51,7 +51,8 @@ struct RefusedInAll {
 class Refusals {
  public:
   static constexpr std::chrono::seconds between{10};
-  static constexpr std::size_t most_known = 1024;  // past it all further networks are other_networks
+  // Past it all further networks are other_networks; limits and attempts at introduction have a share each.
+  static constexpr std::size_t most_known = 1024;
 
   // One more. What it returns is to be logged now.
   std::optional<RefusedClients> add(Refusal reason, std::size_t listener, Network network, io::TimePoint now);
@@ -68,5 +69,6 @@ class Refusals {
   using Key = std::tuple<Refusal, std::size_t, Network>;
   mutable std::mutex mutex_;
   std::map<Key, Count> known_;
+  std::array<std::size_t, 2> shares_{};  // of known_: of limits, of introduction
   std::map<std::pair<Refusal, std::size_t>, std::uint64_t> in_all_;
 };

@@ -302,6 +302,25 @@ TEST_CASE("refusals: all of them are counted, whatever the log was told") {
   CHECK(is_for_network(Refusal::proxy_from));
 }
 
+TEST_CASE("refusals: peers that introduce others do not take the place of clients that were turned away") {
+  Refusals refusals;
+  const io::TimePoint now{seconds(1000)};
+  const auto network = [](unsigned i) {
+    Network out{};
+    std::memcpy(out.data(), &i, sizeof i);
+    return out;
+  };
+  for (unsigned i = 1; i <= 5000; ++i) refusals.add(Refusal::xclient_from, 0, network(i), now);
+  const auto line = refusals.add(Refusal::client_sessions, 0, network(7), now);
+  REQUIRE(line);
+  CHECK(line->network == network(7));
+  refusals.due(now + seconds(10));
+  refusals.due(now + seconds(20));  // they are forgotten, and there is room
+  const auto later = refusals.add(Refusal::xclient_from, 0, network(6000), now + seconds(30));
+  REQUIRE(later);
+  CHECK(later->network == network(6000));
+}
+
 TEST_CASE("refusals: from more networks than can be known, all further ones are one") {
   Refusals refusals;
   const io::TimePoint now{seconds(1000)};

@@ -6,12 +6,30 @@
 
 #include <string>
 
+#include "proxy/session/complaints.h"
 #include "proxy/totals.h"
 #include "scanner/packet_socket.h"
 
 namespace {
 
 using std::chrono::seconds;
+
+TEST_CASE("complaints: once a minute each; past those that can be known all further ones are one") {
+  session::Complaints complaints;
+  io::TimePoint now{seconds(1000)};
+  CHECK(complaints.may_be_told("a", now));
+  CHECK_FALSE(complaints.may_be_told("a", now + seconds(59)));
+  CHECK(complaints.may_be_told("a", now + seconds(60)));
+  now += seconds(61);
+  std::size_t told = 0;
+  for (int i = 0; i < 5000; ++i) told += complaints.may_be_told(std::to_string(i), now) ? 1 : 0;
+  CHECK(told == session::Complaints::most_known);
+  CHECK_FALSE(complaints.may_be_told("a", now));
+  CHECK(complaints.may_be_told("of the next minute", now + seconds(60)));
+  CHECK_FALSE(complaints.may_be_told("of the next minute", now + seconds(61)));
+  complaints.forget();
+  CHECK(complaints.may_be_told("of the next minute", now + seconds(61)));
+}
 
 std::string content_of(int file) {
   std::string content(65536, ' ');
