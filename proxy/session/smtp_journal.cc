@@ -73,14 +73,13 @@ Task<Delivery> SmtpDownstream::deliver_to_missing(Parcel& parcel) {
   // A client that reads one reply per recipient knows for itself whom it still owes the message; it may have come before as
   // one that does not.
   const bool each_told = parcel.envelope.mail.parameters.prdr;
-  if (each_told || std::ranges::none_of(delivery.each, &Reply::transient)) {
-    delivery.settled = journal.keys_of(*had);
-    co_return delivery;
-  }
+  const bool comes_again = std::ranges::any_of(delivery.each, &Reply::transient);
+  if (each_told || !comes_again) delivery.settled = journal.keys_of(*had);
   const std::string accepted = newly_accepted(*had, delivery.each);
-  if (accepted.find('1') == std::string::npos) co_return delivery;
+  if (!comes_again || accepted.find('1') == std::string::npos) co_return delivery;
   const bool durable = co_await journal.remember(accepted, parcel.answer_by);
   if (!durable) note_journal(parcel, admin::Level::error, "possible_duplicate", accepted);
+  if (each_told) delivery.settled += journal.keys_of(accepted);  // needed only where the replies do not arrive
   co_return delivery;
 }
 

@@ -1,6 +1,8 @@
 """PRDR (draft-hall-prdr) towards SMTP clients in front of an LMTP server: each recipient's own reply where they differ, one
 reply where they do not, and the retry is the client's business for those recipients that have not got it."""
 import re
+import socket
+import struct
 import unittest
 
 from common import Gatepost, Place, config_for
@@ -83,6 +85,26 @@ class PrdrTest(unittest.TestCase):
             self.assertEqual(got[:4], [ONE_EACH, (450, BUSY), (550, NEVER), (550, NEVER)])
             self.assertEqual(got[4][0], 451)
         self.assertEqual(self.copies(), [])
+
+    def test_a_client_that_hears_no_reply_gives_nobody_a_second_copy(self):
+        gatepost = self.serve()
+        with gatepost.wire() as wire:
+            self.begin(wire)
+            self.fates(None, BUSY, None)
+            self.mda.before_reply = lambda recipient: self.cut(wire) if recipient == "r3@example.org" else None
+            self.by_data(wire)
+            gatepost.summary(outcome="answer_lost")
+        self.mda.before_reply = lambda recipient: None
+        with gatepost.wire() as wire:
+            self.begin(wire)
+            self.by_data(wire)
+            self.assertEqual(self.replies(wire, 1)[0][0], 250)
+        self.assertEqual(self.copies(), [name.decode() + "@example.org" for name in NAMES])
+
+    def cut(self, wire):
+        """By RST, so that whatever is written is lost at once."""
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.socket.close()
 
     def test_by_chunks(self):
         with self.serve().wire() as wire:
