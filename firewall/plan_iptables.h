@@ -42,6 +42,8 @@ class Chains {
   void decide(const Diversion& each, const Hook& raw);
   std::string listed(const char* what, const std::vector<std::string>& networks, const char* end, const char* no = "");
   void drops(const Hook& hook);
+  void missed(const Hook& hook);
+  void leave_our_own(const Hook& hook, const std::string& chain);
   void leave_skipped(const Diversion& each, const Hook& hook, const std::string& chain);
   void match(const Diversion& each, const Hook& hook, const std::string& chain,
              const std::vector<std::string>& interfaces, const std::string& first, const std::string& what);

@@ -76,8 +76,8 @@ std::vector<std::pair<std::string, std::string>> Chains::tables_and_chains() con
     if (std::ranges::find(all, std::pair{table, chain}) == all.end()) all.emplace_back(table, chain);
   };
   for (const Hook& hook : hooks_) add(hook.table, hook.ours);
-  for (const Hook& hook : {prerouting_raw, output_raw})
-    if (const auto raw = bodies_.find(hook.table); raw != bodies_.end() && raw->second.contains(drops_of(hook)))
+  for (const Hook& hook : {prerouting_raw, output_raw, prerouting_mangle, output_mangle})
+    if (const auto table = bodies_.find(hook.table); table != bodies_.end() && table->second.contains(drops_of(hook)))
       add(hook.table, drops_of(hook));
   for (const auto& [table, chains] : bodies_)
     for (const auto& [name, body] : chains) add(table, name);
@@ -88,11 +88,11 @@ void Chains::find_hooks() {
   const auto any = [&](auto wanted) {
     return std::ranges::any_of(mine_, [&](const Diversion* each) { return wanted(*each); });
   };
-  if (any([](const Diversion& d) { return d.way == Intercept::redirect && d.scope != Scope::output; }))
-    hooks_.push_back(prerouting_nat);
-  if (any([](const Diversion& d) { return d.scope == Scope::output; })) hooks_.push_back(output_nat);
-  if (spoof_) hooks_.push_back(output_mangle);
-  if (tproxy_) hooks_.push_back(prerouting_mangle);
+  const bool redirected = any([](const Diversion& d) { return is_of(d, prerouting_nat) && d.way == Intercept::redirect; });
+  if (redirected) hooks_.push_back(prerouting_nat);
+  if (has(Scope::output)) hooks_.push_back(output_nat);
+  if (spoof_ || has(Scope::output)) hooks_.push_back(output_mangle);
+  if (tproxy_ || redirected) hooks_.push_back(prerouting_mangle);
   if (rules_.on_first_packets()) find_hooks_of_first_packets();
   for (const Hook& hook : {prerouting_raw, output_raw})
     if (!hooked(hook) && (zone_ || any([&](const Diversion& d) { return is_of(d, hook) && rules_.drops(d); })))
@@ -120,16 +120,15 @@ void Chains::rule(const Hook& hook, const std::string& chain, const std::string&
 
 void Chains::write() {
   for (const Hook& hook : hooks_) bodies_[hook.table][hook.ours];
+  for (const Hook& hook : {prerouting_mangle, output_mangle}) missed(hook);
   if (zone_) zone();
   if (rules_.on_first_packets()) obey_first_packets();
   if (tproxy_) deliver_diverted();
   if (spoof_) mark_spoofed();
   // Not in filter: INPUT and FORWARD lead to the same chain, and know no owner.
   for (const Hook& hook : hooks_)
-    if (hook.chain == "OUTPUT" && (hook.table == "nat" || hook.table == "raw") && has(Scope::output)) {
-      rule(hook, hook.ours, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
-      rule(hook, hook.ours, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
-    }
+    if (hook.chain == "OUTPUT" && (hook.table == "nat" || hook.table == "raw") && has(Scope::output))
+      leave_our_own(hook, hook.ours);
   for (const Hook& hook : {prerouting_raw, output_raw}) drops(hook);
   for (const Diversion* each : mine_) {
     dispatch(*each, hook_of(*each), "");
@@ -279,6 +278,32 @@ void Chains::drops(const Hook& hook) {
   }
 }
 
+// As with nft (plan_nft.cc): behind connection tracking, before nat, and before anything is done by mark.
+void Chains::missed(const Hook& hook) {
+  std::vector<const Diversion*> all;
+  std::ranges::copy_if(mine_, std::back_inserter(all), [&](const Diversion* each) { return is_of(*each, hook); });
+  all = Rules::up_to_last_redirect(all);
+  if (all.empty()) return;
+  const std::string drop = drops_of(hook);
+  for (const char* which : {"--ctstate INVALID", "! --ctstate INVALID,UNTRACKED,DNAT --ctstatus CONFIRMED"})
+    rule(hook, hook.ours, fmt::format("-p tcp --syn -m conntrack {} -j {}", which, drop));
+  if (rules_.queue != 0) rule(hook, drop, fmt::format("-m mark ! --mark {} -j RETURN", masked(mark_take)));
+  if (hook.chain == "OUTPUT") leave_our_own(hook, drop);
+  for (const Diversion* each : all) {
+    const std::string chain = chain_of(*each);
+    const bool redirected = each->way == Intercept::redirect;
+    if (!each->skip_interfaces.empty()) match(*each, hook, drop, each->skip_interfaces, "", "-j RETURN");
+    match(*each, hook, drop, each->diverting_interfaces(), "", redirected ? "-g " + chain : "-j RETURN");
+    if (!redirected) continue;
+    leave_skipped(*each, hook, chain);
+    rule(hook, chain, "-j DROP");
+  }
+}
+
+void Chains::leave_our_own(const Hook& hook, const std::string& chain) {
+  rule(hook, chain, fmt::format("-m owner --uid-owner {} -j RETURN", rules_.proxy_uid));
+  rule(hook, chain, fmt::format("-m mark --mark {} -j RETURN", masked(mark_own)));
+}
 void Chains::leave_skipped(const Diversion& each, const Hook& hook, const std::string& chain) {
   if (!each.skip_sources.empty()) rule(hook, chain, listed("skip-src", each.skip_sources, "src") + " -j RETURN");
   if (!each.skip_destinations.empty())

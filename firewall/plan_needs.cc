@@ -16,6 +16,7 @@ std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts)
     if (each.way == Intercept::redirect) needed.insert(each.by_interface() ? "redirect" : "dnat");
     if (each.has_lists()) needed.insert("sets");
   }
+  if (rules.any(Intercept::redirect)) needed.insert("status");
   if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
   if (rules.any(Scope::output)) needed.insert("output");
   if (rules.spoof4 || rules.spoof6) needed.insert({"ct", "zone"});
@@ -33,6 +34,7 @@ std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& f
     if (each.to_local != each.to_others) needed.insert("addrtype");
     if (each.has_lists()) needed.insert("set");
   }
+  if (rules.any(Intercept::redirect)) needed.insert("conntrack");
   if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
   if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
   if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark", "CT", "addrtype"});

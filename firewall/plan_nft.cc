@@ -59,6 +59,8 @@ class NftText {
     for (const Diversion& each : rules_.diversions) one(each);
     drops("prerouting", [](const Diversion& each) { return each.scope != Scope::output; });
     drops("output", [](const Diversion& each) { return each.scope == Scope::output; });
+    missed("prerouting", [](const Diversion& each) { return each.scope != Scope::output; });
+    missed("output", [](const Diversion& each) { return each.scope == Scope::output; });
     const bool elsewhere = rules_.any(Scope::input) || rules_.any(Scope::forward);
     if (rules_.any(Intercept::redirect) && elsewhere) prerouting_nat();
     if (rules_.any(Scope::output)) output_nat();
@@ -138,13 +140,18 @@ class NftText {
   }
   static std::string protected_set(const Diversion& each) { return "@" + set_name("protected", each); }
 
-  // Before anybody else sees them, and whatever flags some servers take for a first packet.
   template <class Wanted>
-  void drops(std::string_view hook, Wanted wanted) {
+  std::vector<const Diversion*> those(Wanted wanted) const {
     std::vector<const Diversion*> all;
     for (const Diversion& each : rules_.diversions)
       if (wanted(each)) all.push_back(&each);
-    all = rules_.up_to_last_drop(all);
+    return all;
+  }
+
+  // Before anybody else sees them, and whatever flags some servers take for a first packet.
+  template <class Wanted>
+  void drops(std::string_view hook, Wanted wanted) {
+    const std::vector<const Diversion*> all = rules_.up_to_last_drop(those(wanted));
     if (all.empty()) return;
     for (const Diversion* each : all) {
       if (each->drop_interfaces.empty()) continue;
@@ -167,6 +174,31 @@ class NftText {
       if (rules_.drops(*each)) line(taken + " tcp flags & (fin | rst) != 0x0 drop");
       if (each != all.back() && !(odd_alone && rules_.drops(*each))) line(taken + " return");
     }
+    end();
+  }
+  // Behind connection tracking, and before nat: destinations are as clients mean them, and the first packet of a connection
+  // that will be redirected is not confirmed yet. No rule that looks at the status of a connection applies where there is
+  // none; what is left then, and not untracked by somebody else's rule, is invalid.
+  template <class Wanted>
+  void missed(std::string_view hook, Wanted wanted) {
+    const std::vector<const Diversion*> all = Rules::up_to_last_redirect(those(wanted));
+    if (all.empty()) return;
+    for (const Diversion* each : all) {
+      if (each->way != Intercept::redirect) continue;
+      begin(each->label() + "-missed");
+      leave_skipped(*each);
+      line("counter drop");
+      end();
+    }
+    begin(fmt::format("{}_missed", hook), fmt::format("filter hook {} priority -140", hook));
+    line("meta l4proto != tcp return");
+    line("tcp flags & (syn | ack) != syn return");
+    line("ct status & (confirmed | dnat) != confirmed return");
+    line("ct state untracked return");
+    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
+    if (hook == "output") text_ += nft::not_our_own(rules_);
+    for (const Diversion* each : all)
+      dispatch(*each, each->way == Intercept::redirect ? "goto " + each->label() + "-missed" : "return");
     end();
   }
   template <class Wanted>

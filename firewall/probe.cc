@@ -22,7 +22,7 @@ struct NftFeature {
   const char* chain;
   const char* rule;
 };
-constexpr std::array<NftFeature, 11> nft_features{{
+constexpr std::array<NftFeature, 12> nft_features{{
     {"redirect", "type nat hook prerouting priority dstnat", "meta l4proto tcp redirect to :1"},
     {"dnat", "type nat hook prerouting priority dstnat", "meta nfproto ipv4 meta l4proto tcp dnat ip to 127.0.0.1:1"},
     {"output", "type nat hook output priority -110", "meta skuid 1 counter return"},
@@ -30,6 +30,7 @@ constexpr std::array<NftFeature, 11> nft_features{{
     {"tproxy", "type filter hook prerouting priority mangle", "meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :1"},
     {"socket", "type filter hook prerouting priority mangle", "socket transparent 1 socket wildcard 0 return"},
     {"ct", "type route hook output priority mangle", "ct mark set ct mark & 0xf0ffffff | 0x02000000"},
+    {"status", "type filter hook prerouting priority -140", "ct status & (confirmed | dnat) != confirmed return"},
     {"zone", "type filter hook prerouting priority raw", "ct zone set 1"},
     {"sets", "type filter hook prerouting priority mangle", "ip saddr @probe return"},
     {"bans", "type filter hook prerouting priority raw - 10", "ip saddr @bans meta l4proto tcp reject with tcp reset"},
@@ -71,6 +72,7 @@ std::vector<IptablesFeature> iptables_features(bool six) {
       {"socket", "mangle", "PREROUTING", {"-p", "tcp", "-m", "socket", "--transparent", "-j", "RETURN"}},
       {"mark", "mangle", "OUTPUT", {"-m", "mark", "--mark", "1/1", "-j", "MARK", "--set-xmark", "1/1"}},
       {"connmark", "mangle", "OUTPUT", {"-m", "connmark", "--mark", "1/1", "-j", "CONNMARK", "--save-mark"}},
+      {"conntrack", "mangle", "PREROUTING", {"-m", "conntrack", "!", "--ctstate", "INVALID,UNTRACKED,DNAT", "--ctstatus", "CONFIRMED"}},
       {"raw", "raw", "PREROUTING", {"-p", "tcp", "--tcp-flags", "SYN,ACK", "SYN", "-j", "RETURN"}},
       {"CT", "raw", "PREROUTING", {"-j", "CT", "--zone", "1"}},
       {"REJECT", "filter", "INPUT", {"-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"}},

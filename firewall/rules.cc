@@ -108,6 +108,10 @@ std::vector<const Diversion*> Rules::up_to_last_drop(const std::vector<const Div
   while (!found.empty() && !drops(*found.back())) found.pop_back();
   return found;
 }
+std::vector<const Diversion*> Rules::up_to_last_redirect(std::vector<const Diversion*> all) {
+  while (!all.empty() && all.back()->way != Intercept::redirect) all.pop_back();
+  return all;
+}
 bool Rules::odd_alone(const std::vector<const Diversion*>& all) {
   return std::ranges::all_of(all, [](const Diversion* each) { return each->drop_interfaces.empty(); });
 }
