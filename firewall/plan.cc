@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "config/settings.h"
 
@@ -15,7 +16,14 @@ using config::Intercept;
 using config::Scope;
 
 std::string not_loaded(const std::vector<std::string>& missing) {
-  return fmt::format("the kernel does not load {}", fmt::join(missing, ", "));
+  static const std::map<std::string, std::string> modules{  // that the old iptables does not always load by itself
+      {"raw", "iptable_raw"}, {"raw of ip6tables", "ip6table_raw"}, {"conntrack", "xt_conntrack"}};
+  std::vector<std::string> words;
+  for (const std::string& each : missing) {
+    const auto module = modules.find(each);
+    words.push_back(module == modules.end() ? each : fmt::format("{} (modprobe {})", each, module->second));
+  }
+  return fmt::format("the kernel does not load {}", fmt::join(words, ", "));
 }
 
 bool is_linux(Backend backend) { return backend == Backend::nft || backend == Backend::iptables; }

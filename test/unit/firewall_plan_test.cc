@@ -198,6 +198,11 @@ TEST_CASE("plans: the backend is nft where it can do all, else iptables, else no
   CHECK(errors_of(spoof, facts) ==
         Lines{"nft cannot do it here: there is no nft, or no kernel for it (package nftables)",
               "iptables cannot do it here: the kernel does not load TPROXY of ip6tables"});
+  facts.iptables.erase("raw");
+  facts.ip6tables.erase("raw");
+  CHECK(errors_of(gateway, facts).at(1) ==
+        "iptables cannot do it here: the kernel does not load raw (modprobe iptable_raw), "
+        "raw of ip6tables (modprobe ip6table_raw)");
   facts.nft = {"redirect", "fib"};
   facts.iptables = facts.ip6tables = {};
   CHECK(errors_of(spoof, facts) ==
