@@ -30,6 +30,10 @@ class Undisturbed {
   sigset_t before_{};
 };
 
+// For who has the lock: a gatepost that is told to end serves meanwhile, and systemd gives it 90 s for that and the
+// drain.
+constexpr std::chrono::seconds before_removal{20};
+
 const Watch unseen = [](const Step&) {};
 
 std::unexpected<Failure> failure(Failure::Kind kind, std::string sentence) {
@@ -168,9 +172,9 @@ std::vector<std::string> roll_back(const StateFile& file, const State& state) {
 }
 
 std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options) {
-  const Undisturbed undisturbed;
   const auto file = StateFile::lock(options.directory);
   if (!file) return failure(Failure::Kind::permission, file.error());
+  const Undisturbed undisturbed;
   auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
   std::optional<State> earlier = *std::move(found);
@@ -218,9 +222,9 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
 }
 
 std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
-  const Undisturbed undisturbed;
-  const auto file = StateFile::lock(directory);
+  const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
+  const Undisturbed undisturbed;
   const auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
   if (!*found) return false;
@@ -234,9 +238,9 @@ std::expected<bool, Failure> remove(const std::string& directory, const Watch& w
 
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
                                             const Watch& watch) {
-  const Undisturbed undisturbed;
-  const auto file = StateFile::lock(directory);
+  const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
+  const Undisturbed undisturbed;
   auto facts = probe();
   if (!facts) return failure(Failure::Kind::permission, facts.error());
   facts->routing_tables.clear();  // what is there may well be ours

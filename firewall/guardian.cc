@@ -17,6 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::minutes longest_wait{5};
+
 // Until the file says otherwise, or the time is over.
 void wait(const std::string& directory, const std::string& token, Clock::time_point until) {
   const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -36,7 +38,7 @@ void wait(const std::string& directory, const std::string& token, Clock::time_po
 
 void guard(const std::string& directory, const State& state, Clock::time_point until) {
   wait(directory, state.token, until);
-  const auto file = StateFile::lock(directory);
+  const auto file = StateFile::lock(directory, longest_wait);  // else without it: these rules may lock somebody out
   if (is_settled(directory, state.token)) {
     if (file) file->sweep(state.token);
     return;

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +13,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <sstream>
 
 namespace firewall {
 namespace {
@@ -80,9 +83,37 @@ std::unexpected<std::string> trouble(const std::string& what) {
   return std::unexpected(fmt::format("{}: {}", what, std::strerror(errno)));
 }
 
-}  // namespace
+// Who has locked it, as /proc/locks knows: "1: FLOCK ADVISORY WRITE 812 00:1a:1234 0 EOF".
+std::string holder_of(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return "another process";
+  const std::string place = fmt::format("{:02x}:{:02x}:{}", major(status.st_dev), minor(status.st_dev), status.st_ino);
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, advisory, access, pid, where;
+    if (!(words >> number >> kind >> advisory >> access >> pid >> where) || kind != "FLOCK" || where != place) continue;
+    std::string name;
+    std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
+    return name.empty() ? "process " + pid : fmt::format("{} (pid {})", name, pid);
+  }
+  return "another process";
+}
 
-namespace {
+// There is no flock with a limit.
+std::expected<void, std::string> lock_within(int fd, const std::string& directory, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds between{50};
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return trouble(directory);
+    if (std::chrono::steady_clock::now() >= until)
+      return std::unexpected(fmt::format("{}: {} has held the lock of the rules for {} s; try again when it has ended",
+                                         directory, holder_of(fd),
+                                         std::chrono::ceil<std::chrono::seconds>(patience).count()));
+    ::poll(nullptr, 0, static_cast<int>(between.count()));
+  }
+  return {};
+}
 
 std::expected<std::optional<State>, std::string> read_state(const std::string& directory) {
   const std::string name = file_of(directory);
@@ -112,14 +143,17 @@ bool is_settled(const std::string& directory, const std::string& token) {
   return (*state)->token != token || phase == State::Phase::applied || phase == State::Phase::removed;
 }
 
-std::expected<StateFile, std::string> StateFile::lock(const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return trouble(directory);
+bool stays_closed(const State& state) { return state.plan.fail_closed && state.phase != State::Phase::applying; }
+
+std::expected<StateFile, std::string> StateFile::lock(const std::string& directory,
+                                                      std::chrono::milliseconds patience) {
+  const bool fresh = ::mkdir(directory.c_str(), 0755) == 0;
+  if (!fresh && errno != EEXIST) return trouble(directory);
   Descriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock) return trouble(directory);
+  if (!lock || (fresh && ::fchmod(lock.get(), 0755) != 0)) return trouble(directory);
   if (!is_ours_alone(lock.get()))
     return std::unexpected(fmt::format("{}: others than root may write there; name another directory", directory));
-  while (::flock(lock.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return trouble(directory);
+  if (const auto locked = lock_within(lock.get(), directory, patience); !locked) return std::unexpected(locked.error());
   return StateFile(directory, std::move(lock));
 }
 
@@ -132,7 +166,7 @@ std::expected<void, std::string> StateFile::save(const State& state) const {
     return trouble(name);
   };
   const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!file) return trouble(fresh);
+  if (!file || ::fchmod(file.get(), 0644) != 0) return trouble(fresh);
   for (std::size_t at = 0; at < text.size();) {
     const ssize_t n = ::write(file.get(), text.data() + at, text.size() - at);
     if (n < 0 && errno != EINTR) return fail();

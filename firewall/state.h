@@ -37,10 +37,16 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
 // cannot be read: that says nothing.
 bool is_settled(const std::string& directory, const std::string& token);
 
-// Held by whoever changes rules. The directory is made when it is missing.
+// Whole, and such that nobody gets by without us: who ends leaves them in force, so that mail waits. Half of them keeps
+// no promise.
+bool stays_closed(const State& state);
+
+// Held by whoever changes rules. The directory is made when it is missing; everybody may read, whatever our umask is.
 class StateFile {
  public:
-  static std::expected<StateFile, std::string> lock(const std::string& directory);  // waits for other holders
+  // Waits for other holders, and not for ever: one may have been stopped. The error says who.
+  static std::expected<StateFile, std::string> lock(const std::string& directory,
+                                                    std::chrono::milliseconds patience = std::chrono::seconds(60));
   std::expected<std::optional<State>, std::string> load() const { return load_state(directory_); }
   std::expected<void, std::string> save(const State& state) const;  // on disk, or as it was
   // Nothing of it is in force any more: the file goes, at the hands of whoever waits for the confirmation if somebody

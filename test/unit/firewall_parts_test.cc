@@ -1,7 +1,9 @@
 // The parts of firewall/ that plans are carried out and checked with.
 #include <doctest/doctest.h>
 
+#include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <ctime>
@@ -252,6 +254,31 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   CHECK(firewall::is_settled(place.path, state.token));
   file->sweep(state.token);
   CHECK(*firewall::load_state(place.path));
+}
+
+TEST_CASE("who waits for rules that another one changes does so for a time, and then says who that is") {
+  const Place place;
+  const auto holder = firewall::StateFile::lock(place.path);
+  REQUIRE(holder);
+  const auto late = firewall::StateFile::lock(place.path, std::chrono::milliseconds(1));
+  REQUIRE_FALSE(late);
+  CHECK(late.error().find(" has held the lock of the rules for 1 s") != std::string::npos);
+  CHECK(late.error().find(place.path + ": ") == 0);
+  CHECK((late.error().find(fmt::format("(pid {})", ::getpid())) != std::string::npos ||
+         late.error().find(": another process") != std::string::npos));  // where the file system has two numbers
+}
+
+TEST_CASE("everybody may read what is in force, whatever the umask of who put it there") {
+  const Place place;
+  const std::string directory = place.path + "/state";
+  const auto mask = ::umask(077);
+  const auto file = firewall::StateFile::lock(directory);
+  REQUIRE(file);
+  REQUIRE(file->save(some_state()));
+  ::umask(mask);
+  using std::filesystem::perms;
+  CHECK(std::filesystem::status(directory).permissions() == perms(0755));
+  CHECK(std::filesystem::status(directory + "/firewall.json").permissions() == perms(0644));
 }
 
 TEST_CASE("what others could have written is not believed") {
