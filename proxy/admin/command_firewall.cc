@@ -184,16 +184,23 @@ int confirm_command(const Arguments& arguments) {
 }
 
 // Somebody else's word than the operator's, so that mail would go by us unscanned.
-bool stays(const Arguments& arguments, const std::string& directory) {
-  if (!arguments.unless_fail_closed) return false;
+enum class Fate { goes, stays, breaks };  // breaks: it should stay, but is not whole
+Fate fate_of_rules(const Arguments& arguments, const std::string& directory) {
+  if (!arguments.unless_fail_closed) return Fate::goes;
   const auto state = firewall::load_state(directory);
-  return state && *state && (*state)->plan.fail_closed;
+  if (!state || !*state || !(*state)->plan.fail_closed) return Fate::goes;
+  return stays_closed(**state) ? Fate::stays : Fate::breaks;
 }
 
 int remove_command(const Arguments& arguments) {
   const Remembered where = remembered(arguments);
-  if (stays(arguments, where.directory))
+  const Fate fate = fate_of_rules(arguments, where.directory);
+  if (fate == Fate::stays)
     return told(false, arguments, "", "left in force: firewall.gate.on_failure is \"closed\"", EX_OK);
+  if (fate == Fate::breaks)
+    complain(
+        "they were cut while they went in, so all of them go, although firewall.gate.on_failure is \"closed\": new "
+        "connections go by gatepost, unscanned");
   Shown shown{arguments.json};
   auto done = firewall::remove(where.directory, shown.watch());
   if (done && !*done && where.broken) return EX_CONFIG;

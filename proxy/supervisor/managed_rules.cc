@@ -28,8 +28,10 @@ bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
     return true;
   }
   const auto former = firewall::load_state(directory);
-  const bool stay = former && *former;  // of an earlier life: they are ours to withdraw
-  const char* what = stay ? "the rules of an earlier start stay in force: " : "nothing is intercepted: ";
+  const bool some = former && *former, half = some && (*former)->phase == firewall::State::Phase::applying;
+  const char* what = half   ? "the rules may be in force in part: "
+                     : some ? "the rules of an earlier start stay in force: "
+                            : "nothing is intercepted: ";
   for (const std::string& sentence : plan.error().sentences) say(Level::error, what + sentence);
   return false;
 }
@@ -65,35 +67,57 @@ void ManagedRules::put_in() {
 }
 
 void ManagedRules::withdraw() {
-  if (wanted_ != Order::put_in) return;
-  if (done_ == Order::none && under_way_ == Order::none && deaths_ == 0) {  // not even begun
-    wanted_ = Order::none;
-    return;
-  }
+  if (!config_->firewall.manage || wanted_ == Order::withdraw) return;
   wanted_ = Order::withdraw;
   deaths_ = 0;
 }
 
-// Looked at only when nobody changes it any more.
-bool ManagedRules::nothing_to_withdraw() {
+void ManagedRules::abandon() {
+  kill();
+  if (settled()) return;
+  done_ = wanted_;
+  log_.say(0, Level::error,
+           "rules of the packet filter are left, as there was no more time to withdraw them; run gatepost firewall "
+           "remove");
+}
+
+// From the state file, which nobody changes now.
+ManagedRules::Order ManagedRules::order_at_the_end() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
-  if (!state) return false;  // whatever it is, the attempt says so
-  if (*state && (*state)->plan.fail_closed)
+  if (!state) return Order::withdraw;  // whatever it is, the attempt says so
+  if (!*state) return Order::none;
+  if (stays_closed(**state)) {
     log_.say(0, Level::info,
              "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait for "
              "the next start, or for gatepost firewall remove");
-  return !*state || (*state)->plan.fail_closed;
+    return Order::none;
+  }
+  if (!(*state)->plan.fail_closed) return Order::withdraw;
+  if (!completed_) {
+    log_.say(0, Level::warning,
+             "the rules of the packet filter may be in force in part: as firewall.gate.on_failure is \"closed\", they "
+             "go in once more");
+    return Order::put_in;
+  }
+  log_.say(0, Level::error,
+           "the rules of the packet filter may be in force in part and are withdrawn: new connections go by gatepost, "
+           "unscanned, although firewall.gate.on_failure is \"closed\"");
+  return Order::withdraw;
 }
 
 void ManagedRules::act(Clock::time_point now) {
   if (settled() || !child_.due(now)) return;
-  if (wanted_ == Order::withdraw && nothing_to_withdraw()) {
+  const Order order = wanted_ == Order::withdraw ? order_at_the_end() : wanted_;
+  if (order == Order::none) {
     done_ = wanted_;
     return;
   }
-  if (wanted_ == Order::withdraw) before_withdrawal_();
-  under_way_ = wanted_;
-  const Work& work = wanted_ == Order::put_in ? works_.put_in : works_.withdraw;
+  if (order == Order::withdraw) before_withdrawal_();
+  start(order, now);
+}
+
+void ManagedRules::start(Order order, Clock::time_point now) {
+  const Work& work = order == Order::put_in ? works_.put_in : works_.withdraw;
   const pid_t parent = ::getpid();
   const auto body = [this, &work, parent](scanner::OwnedFd control) {
     if (!die_with(parent)) return EX_OSERR;
@@ -102,7 +126,17 @@ void ManagedRules::act(Clock::time_point now) {
     };
     return work(*config_, say) ? EX_OK : EX_UNAVAILABLE;
   };
-  if (!child_.fork(body, {})) died(fmt::format("no process for it: {}", std::strerror(errno)), now);
+  if (child_.fork(body, {})) {
+    under_way_ = order;
+    completed_ = completed_ || (order == Order::put_in && wanted_ == Order::withdraw);
+    return;
+  }
+  // Nothing has begun, so nothing has failed: a system that refuses now may have a process for it later.
+  const int error = errno;
+  const auto pause = child_.buried(now);
+  log_.say(0, Level::error,
+           fmt::format("there is no process for the rules of the packet filter: {}; next try in {} ms",
+                       std::strerror(error), pause.count()));
 }
 
 // Nobody can say how far it came; the next one undoes that or goes on.
@@ -141,7 +175,12 @@ void ManagedRules::hear() {
 
 bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {
   if (pid <= 0 || child_.pid() != pid) return false;
-  hear();  // what it said before it died
+  hear();           // what it said before it died
+  if (settled()) {  // abandoned
+    child_.buried(now);
+    under_way_ = Order::none;
+    return true;
+  }
   if (end.signal != 0 || (end.status != EX_OK && end.status != EX_UNAVAILABLE)) {
     died(fmt::format("their process ended: {}", end.text()), now);
     return true;

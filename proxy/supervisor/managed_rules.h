@@ -4,7 +4,11 @@
 // The programs of the packet filter may take a minute each, and our loop must not wait for them: a child runs them. One
 // order at a time, and what has begun is finished before the next one: whoever is told to end while rules go in
 // withdraws them when they are in, for half of them is nobody's plan. There is no limit of time but that of each
-// program. A child that dies is followed by another one, which finds in the state file what was begun.
+// program and, before them, that of the wait for others who change rules; `abandon` is for who has a limit of its own.
+// A child that dies is followed by another one, which finds in the state file what was begun.
+//
+// What is withdrawn is what the state file says, whoever put it in: rules of an earlier life, too. Rules with a gate
+// that is fail-closed stay; where only a part of them may be in, they go in once more, and are withdrawn if that fails.
 #pragma once
 
 #include <poll.h>
@@ -41,9 +45,11 @@ class ManagedRules {
         before_withdrawal_(std::move(before_withdrawal)),
         works_(std::move(works)) {}
 
-  // Without `manage`, and for rules that never were to be in force, there is nothing to do.
+  // Without `manage` there is nothing to do.
   void put_in();
   void withdraw();
+  // Nothing is waited for any more: what runs is killed, and the log says how to go on by hand.
+  void abandon();
   // What was wanted last is done, or was tried and the log says why not.
   bool settled() const { return done_ == wanted_; }
 
@@ -56,7 +62,8 @@ class ManagedRules {
 
  private:
   enum class Order { none, put_in, withdraw };
-  bool nothing_to_withdraw();
+  Order order_at_the_end();
+  void start(Order order, Clock::time_point now);
   void died(const std::string& how, Clock::time_point now);
 
   std::shared_ptr<const config::Config> config_;
@@ -65,6 +72,7 @@ class ManagedRules {
   Works works_;
   Order wanted_ = Order::none, done_ = Order::none, under_way_ = Order::none;
   unsigned deaths_ = 0;
+  bool completed_ = false;  // or tried to: rules that have to stay and were only half in
   Child child_{"rules"};
 };
 

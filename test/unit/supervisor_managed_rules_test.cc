@@ -1,12 +1,15 @@
 // Rules of the packet filter with firewall.manage: what is done when, and what when the process that does it dies.
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
+#include "firewall/state.h"
 #include "proxy/supervisor/managed_rules.h"
 
 using admin::Level;
@@ -32,13 +35,14 @@ class Stage {
   ~Stage() {
     ::close(log_[0]);
     ::close(log_[1]);
-    ::rmdir(directory_.c_str());
+    std::filesystem::remove_all(directory_);
   }
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;
 
   ManagedRules& rules() { return *rules_; }
   int withdrawals() const { return withdrawals_; }
+  const std::string& directory() const { return directory_; }
   // How many children it takes until all is settled; at most `most`.
   int lives(int most) {
     int count = 0;
@@ -58,6 +62,10 @@ class Stage {
     return !polls.empty();
   }
   void start() { rules_->act(now_); }
+  void skip_to_next_try() {
+    now_ = std::max(now_, rules_->next_due().value_or(now_));
+    rules_->act(now_);
+  }
   void bury() {
     int status = 0;
     const pid_t pid = ::waitpid(-1, &status, 0);
@@ -90,23 +98,132 @@ bool works(const config::Config&, const ManagedRules::Say& say) {
   say(Level::warning, "done");
   return true;
 }
+bool hangs(const config::Config&, const ManagedRules::Say&) {
+  for (;;) ::pause();
+}
 bool fails(const config::Config&, const ManagedRules::Say& say) {
   say(Level::error, std::string(100'000, 'x'));
   return false;
 }
+
+// What is left of an application in the state file.
+void leave(const std::string& directory, firewall::State::Phase phase, bool fail_closed) {
+  firewall::State state;
+  state.phase = phase;
+  state.plan.fail_closed = fail_closed;
+  const auto file = firewall::StateFile::lock(directory);
+  if (!file || !file->save(state)) std::abort();
+}
+template <firewall::State::Phase Last, bool FailClosed>
+bool leaves(const config::Config& config, const ManagedRules::Say&) {
+  leave(config.firewall.state_directory, Last, FailClosed);
+  return true;
+}
+template <bool FailClosed>
+bool dies_half_way(const config::Config& config, const ManagedRules::Say& say) {
+  leave(config.firewall.state_directory, firewall::State::Phase::applying, FailClosed);
+  return dies(config, say);
+}
+using Phase = firewall::State::Phase;
 
 }  // namespace
 
 TEST_CASE("nothing is to be done before it is asked for, nor to be withdrawn that never went in") {
   Stage stage(works, works);
   CHECK(stage.rules().settled());
-  stage.rules().withdraw();
-  CHECK(stage.rules().settled());
   stage.rules().put_in();
   CHECK_FALSE(stage.rules().settled());
   stage.rules().withdraw();  // nobody has begun
-  CHECK(stage.rules().settled());
   CHECK(stage.lives(9) == 0);
+  CHECK(stage.rules().settled());
+  CHECK(stage.withdrawals() == 0);
+  stage.rules().put_in();  // too late
+  CHECK(stage.rules().settled());
+}
+
+TEST_CASE("rules of an earlier life are withdrawn, whether ours have been begun or not") {
+  for (const bool asked : {false, true}) {
+    Stage stage(works, works);
+    leave(stage.directory(), Phase::applied, false);
+    if (asked) stage.rules().put_in();
+    stage.rules().withdraw();
+    CHECK_FALSE(stage.rules().settled());
+    CHECK(stage.lives(9) == 1);
+    CHECK(stage.withdrawals() == 1);
+  }
+}
+
+TEST_CASE("rules that are fail-closed stay when they are whole") {
+  Stage stage(leaves<Phase::applied, true>, works);
+  stage.rules().put_in();
+  CHECK(stage.lives(9) == 1);
+  stage.rules().withdraw();
+  CHECK(stage.lives(9) == 0);
+  CHECK(stage.withdrawals() == 0);
+  CHECK(stage.log().find("the rules of the packet filter stay") != std::string::npos);
+}
+
+TEST_CASE("rules that are fail-closed and only half in go in once more, and then stay") {
+  Stage stage(leaves<Phase::applied, true>, works);
+  leave(stage.directory(), Phase::applying, true);  // by a child that died
+  stage.rules().withdraw();
+  CHECK(stage.lives(9) == 1);
+  CHECK(stage.withdrawals() == 0);
+  const std::string log = stage.log();
+  const std::size_t again = log.find("they go in once more"), stay = log.find("the rules of the packet filter stay");
+  CHECK(again != std::string::npos);
+  CHECK(stay != std::string::npos);
+  CHECK(again < stay);
+}
+
+TEST_CASE(
+    "who dies half way, fail-closed or not, is told to end and dies again: what is there is withdrawn, and said") {
+  for (const bool closed : {true, false}) {
+    CAPTURE(closed);
+    Stage stage(closed ? dies_half_way<true> : dies_half_way<false>, works);
+    stage.rules().put_in();
+    stage.start();
+    stage.rules().withdraw();
+    stage.bury();
+    CHECK(stage.lives(9) == (closed ? 2 : 1));  // once more, and out
+    CHECK(stage.rules().settled());
+    CHECK(stage.withdrawals() == 1);
+    const std::string log = stage.log();
+    CHECK(log.find("packet filter stay") == std::string::npos);
+    CHECK((log.find("are withdrawn: new connections go by gatepost, unscanned") != std::string::npos) == closed);
+  }
+}
+
+TEST_CASE("a system without processes is asked until it has one") {
+  Stage stage(works, works);
+  stage.rules().put_in();
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const rlimit none{3, limit.rlim_max};  // all three are taken; and poll takes no more than so many
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  for (unsigned i = 0; i < 4 * ManagedRules::most_tries; ++i) stage.skip_to_next_try();
+  CHECK_FALSE(stage.rules().settled());
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(stage.lives(9) == 1);
+  const std::string log = stage.log();
+  CHECK(log.find("next try in 30000 ms") != std::string::npos);
+  CHECK(log.find("some may be in force") == std::string::npos);
+  CHECK(log.find("done") != std::string::npos);
+}
+
+TEST_CASE("who is abandoned is killed, and the log says what is left to do") {
+  Stage stage(works, hangs);
+  leave(stage.directory(), Phase::applied, false);
+  stage.rules().withdraw();
+  stage.start();
+  stage.rules().abandon();
+  CHECK(stage.rules().settled());
+  CHECK_FALSE(stage.rules().next_due());
+  stage.bury();
+  CHECK(stage.rules().settled());
+  const std::string log = stage.log();
+  CHECK(log.find("rules of the packet filter are left") != std::string::npos);
+  CHECK(log.find("SIGKILL") == std::string::npos);
 }
 
 TEST_CASE("what is done or has failed is settled by one child, whose words are in the log") {
