@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "firewall/conntrack.h"
+#include "firewall/state.h"
 #include "proxy/serve.h"
 #include "proxy/supervisor/announcement.h"
 #include "proxy/supervisor/directories.h"
@@ -32,6 +33,7 @@ using scanner::OwnedFd;
 constexpr std::chrono::seconds after_cut{5};    // for the proxy to answer what it owes
 constexpr std::chrono::seconds between_conntrack_looks{10};
 constexpr std::chrono::seconds for_others{10};  // for keeper and scanner, which have nothing left to do
+constexpr std::chrono::seconds for_rules{10};   // for their withdrawal, when nobody wants to wait for it any more
 
 std::expected<OwnedFd, std::string> open_log(const config::Log& log) {
   if (log.to == "stderr" || log.to == "syslog") return OwnedFd();
@@ -66,6 +68,16 @@ int give_up(const std::string& sentence) {
   return EX_CONFIG;
 }
 
+// The same before anything was begun: rules of an earlier life may be another gatepost's, whose ports we cannot have.
+int give_up(const std::string& sentence, const config::Config& config) {
+  const auto rules = firewall::load_state(config.firewall.state_directory);
+  if (config.firewall.manage && rules && *rules)
+    fmt::print(stderr,
+               "gatepost: rules of the packet filter are in force: unless another gatepost serves, new connections "
+               "fail; gatepost firewall remove takes them back\n");
+  return give_up(sentence);
+}
+
 class Supervisor {
  public:
   Supervisor(ServeOptions& options, OwnedFd log_file, Listening listening, Family::RunProxy run_proxy,
@@ -91,6 +103,7 @@ class Supervisor {
     announce(config_, options_.warnings, listening.addresses, log_);
     return listening;
   }
+  int end_hopeless();
   int wait_ms(Clock::time_point now) const;
   void wait();
   void read_signals();
@@ -126,16 +139,25 @@ int Supervisor::run() {
     const Clock::time_point now = Clock::now();
     step(now);
     if (stage_ == Stage::ending && !family_.anyone_running()) break;
-    if (family_.hopeless() && stage_ == Stage::serving) {
-      family_.kill_all();
-      return give_up("cannot start: the reason is in the line above");
-    }
+    if (family_.hopeless() && stage_ == Stage::serving) return end_hopeless();
     family_.act_due(now);
     wait();
   }
   const bool clean = family_.ended_well() && !unfinished_;
   log_.say(0, Level::info, clean ? "gatepost has ended" : "gatepost has ended; not everything could be finished");
   return clean ? EX_OK : EX_TEMPFAIL;
+}
+
+// Nobody will be served, so no rule of an earlier life may lead here any more.
+int Supervisor::end_hopeless() {
+  family_.end_proxy(Message::Kind::cut);
+  family_.end_others();
+  begin_end(Message::Kind::cut);
+  for (Clock::time_point now; !family_.rules_settled() && (now = Clock::now()) < stage_ends_; wait())
+    family_.act_due(now);
+  family_.abandon_rules();
+  family_.kill_all();
+  return give_up("cannot start: the reason is in the line above");
 }
 
 void Supervisor::look_at_conntrack(Clock::time_point now) {
@@ -158,6 +180,11 @@ void Supervisor::step(Clock::time_point now) {
     family_.end_others();
   }
   if (now < stage_ends_) return;
+  if (stage_ == Stage::withdrawing) {
+    family_.abandon_rules();
+    unfinished_ = true;
+    return stop_serving(now);
+  }
   if (stage_ == Stage::draining) {
     log_.say(0, Level::warning, "limits.drain is over: what still runs is cut");
     return cut();
@@ -168,6 +195,7 @@ void Supervisor::step(Clock::time_point now) {
 }
 
 int Supervisor::wait_ms(Clock::time_point now) const {
+  if (stage_ == Stage::withdrawing && family_.rules_settled()) return 0;  // nobody had to be started for it
   Clock::time_point next = std::min(stage_ends_, conntrack_due_);
   if (const auto due = family_.next_due()) next = std::min(next, *due);
   if (next == Clock::time_point::max()) return -1;
@@ -224,16 +252,18 @@ void Supervisor::cut() {
 void Supervisor::begin_end(Message::Kind how) {
   end_by_ = how;
   if (stage_ == Stage::draining) return stop_serving(Clock::now());
-  if (stage_ != Stage::serving) return;
-  stage_ = Stage::withdrawing;
-  notify_service_manager("STOPPING=1");
-  family_.withdraw_rules();
+  if (stage_ == Stage::serving) {
+    stage_ = Stage::withdrawing;
+    notify_service_manager("STOPPING=1");
+    family_.withdraw_rules();
+  }
+  if (how == Message::Kind::cut) stage_ends_ = Clock::now() + for_rules;
 }
 
 void Supervisor::stop_serving(Clock::time_point now) {
   const bool drains = end_by_ == Message::Kind::drain;
   // A drain that is cut had something left to wait for.
-  if (!drains) unfinished_ = stage_ == Stage::draining || family_.messages_in_flight();
+  if (!drains) unfinished_ = unfinished_ || stage_ == Stage::draining || family_.messages_in_flight();
   stage_ = drains ? Stage::draining : Stage::cut;
   stage_ends_ = now + (drains ? config_.limits.drain : after_cut);
   family_.end_proxy(end_by_);
@@ -287,14 +317,14 @@ int serve(ServeOptions options, std::function<int(ProxyStart)> run_proxy) {
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   raise_descriptor_limit();
   const config::Config& config = *options.config;
-  if (auto done = provide_directories(config); !done) return give_up(done.error());
+  if (auto done = provide_directories(config); !done) return give_up(done.error(), config);
   const unsigned loops = config.loops != 0 ? config.loops : std::max(1U, std::thread::hardware_concurrency());
   auto material = read_tls(config);
-  if (!material) return give_up("TLS: " + material.error().front());
+  if (!material) return give_up("TLS: " + material.error().front(), config);
   auto listening = listen_on(config.listeners, loops);
-  if (!listening) return give_up(listening.error());
+  if (!listening) return give_up(listening.error(), config);
   auto log_file = open_log(config.log);
-  if (!log_file) return give_up(log_file.error());
+  if (!log_file) return give_up(log_file.error(), config);
   const std::string scanner_directory = config.scanners.empty() ? std::string() : provide_scanner_directory(config);
   Supervisor supervisor(options, std::move(*log_file), std::move(*listening), std::move(run_proxy), scanner_directory);
   supervisor.use(std::move(*material));

@@ -2,7 +2,9 @@
 // children, starts them again, and ends them in order.
 //
 // Signals: TERM drains (with firewall.manage the rules go first; clients in a transaction may finish, for limits.drain;
-// then keeper and scanner end); a second TERM, or INT, cuts; HUP and USR2 say that there is no reload yet; USR1 opens the log file anew.
+// then keeper and scanner end); a second TERM, or INT, cuts, and waits for the rules no longer than a few seconds; HUP
+// reads certificates and keys again, and examines servers again; USR1 opens the log file anew; USR2 says that
+// signatures cannot be reloaded yet.
 #pragma once
 
 #include <functional>

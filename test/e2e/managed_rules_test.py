@@ -1,5 +1,6 @@
 """firewall.manage while the programs of the packet filter take their time: gatepost goes on meanwhile with all that it is
 there for, and rules are in force from when somebody serves to before nobody does, whatever happens in between."""
+import fcntl
 import os
 import signal
 import unittest
@@ -30,12 +31,13 @@ class ManagedRules(Firewall):
     def wait_in(self, backend, when):
         self.tools.at({"argv": STEPS[backend, when]}, "wait")
 
-    def serve(self, backend, wait_ready=True, **firewall):
+    def serve(self, backend, wait_ready=True, words=(), more=None, **firewall):
         config = config_for(self.place, scan=False, loops=1, listener={
             "address": f"0.0.0.0:{PORT}", "downstream": "original", "intercept": "redirect", "scopes": ["forward"],
             "protected": [SERVER[4]]}, downstreams={})
+        config.update(more or {})
         config["firewall"] = {"manage": True, "backend": backend, "state_directory": str(self.place / "rules"), **firewall}
-        self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd), before=self.tools.before,
+        self.gatepost = Gatepost(self.place, config, preexec=lambda: _enter(self.gateway.fd), before=(*self.tools.before, *words),
                                  wait_ready=wait_ready)
         self.addCleanup(self.gatepost.__exit__, None)
         return self.gatepost
@@ -125,6 +127,62 @@ class ManagedRules(Firewall):
             self.world.client.connect(4, SERVER[4], 25, patience=BRIEF)
         self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    def remove_by_hand(self):
+        self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    def test_fail_closed_rules_whose_worker_is_killed_half_way_are_whole_at_the_end(self):
+        self.wait_in("iptables", IN)
+        gatepost = self.serve("iptables", wait_ready=False, gate={"queue": QUEUE, "on_failure": "closed"})
+        self.tools.wait_for_hanging()
+        gatepost.signal(signal.SIGTERM)
+        gatepost.log.wait_for("SIGTERM: draining")
+        os.kill(self.worker(), signal.SIGKILL)
+        gatepost.log.wait_for("may be in force in part: .* they go in once more")
+        gatepost.log.wait_for("the rules of the packet filter are in force")
+        gatepost.log.wait_for("the rules of the packet filter stay")
+        self.assertEqual(gatepost.wait()[0], 0)
+        with self.assertRaises(TimeoutError):
+            self.world.client.connect(4, SERVER[4], 25, patience=BRIEF)
+        self.remove_by_hand()
+
+    def test_a_second_term_waits_a_while_for_who_changes_rules_and_never_ends(self):
+        gatepost = self.serve("nft")
+        lock = os.open(self.place / "rules", os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a gatepost firewall apply that was stopped
+        gatepost.signal(signal.SIGTERM)
+        gatepost.log.wait_for("SIGTERM: draining")
+        self.assertEqual(self.greeted_by(), "gatepost")
+        gatepost.signal(signal.SIGTERM)
+        gatepost.log.wait_for("rules of the packet filter are left.*; run gatepost firewall remove")
+        self.assertEqual(gatepost.wait()[0], 75)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        self.remove_by_hand()
+
+    def test_rules_of_an_earlier_life_go_with_a_term_before_anybody_is_ready(self):
+        scanner = self.place / "scanner-that-loads"
+        with open(scanner, "w") as script:
+            script.write("#!/bin/sh\nexec sleep 600\n")
+        os.chmod(scanner, 0o755)
+        loads = {"scanners": {"clamav": {"engine": "libclamav", "signatures": [self.place.signatures()], "workers": 1}}}
+        for backend in self.each_backend():
+            self.serve(backend).kill()
+            gatepost = self.serve(backend, wait_ready=False, words=("env", f"GATEPOST_SCANNER={scanner}"), more=loads)
+            gatepost.log.wait_for("gatepost .* starts")
+            gatepost.signal(signal.SIGTERM)
+            gatepost.log.wait_for("the rules of the packet filter are withdrawn")
+            self.assertEqual(self.greeted_by(), "the server")
+            self.assert_ended_without_trace()
+
+    def test_who_cannot_begin_says_that_rules_of_an_earlier_life_are_in_force(self):
+        self.serve("nft").kill()
+        gatepost = self.serve("nft", wait_ready=False, more={"log": {"to": str(self.place / "no/such/log")}})
+        status, said = gatepost.wait()
+        self.assertEqual(status, 78, said)
+        self.assertIn("rules of the packet filter are in force: unless another gatepost serves", said)
+        self.remove_by_hand()
 
     def test_a_second_term_cuts_when_the_rules_are_gone(self):
         gatepost = self.serve("nft")
