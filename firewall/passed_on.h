@@ -1,9 +1,11 @@
 // Connections whose TLS was passed on to the server, so that nobody has scanned what is inside: counted by listener,
-// where `gatepost firewall status` finds the numbers. They are in a file that the supervisor makes and maps before it
-// forks; the proxy adds to them without a lock or a system call, and they outlive it.
+// where `gatepost firewall status` finds the numbers.
+//
+// The numbers are in memory without a name, whose size nobody can change: the supervisor makes it before it forks, the
+// proxy adds to it without a lock or a system call. The supervisor copies them into a file, which is only ever replaced
+// as a whole; nothing depends on it, whatever becomes of it.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -19,28 +21,30 @@ namespace firewall {
 
 class PassedOn {
  public:
-  // In the place of a file of an earlier start; the directory is made when it is missing. Null where this configuration
-  // passes nothing on. The error: a sentence.
+  // With a file in the place of that of an earlier start; the directory is made when it is missing. Null where this
+  // configuration passes nothing on. The error: a sentence.
   static std::expected<std::unique_ptr<PassedOn>, std::string> create(const config::Config& config);
   ~PassedOn();
   PassedOn(const PassedOn&) = delete;
   PassedOn& operator=(const PassedOn&) = delete;
 
-  void add(std::size_t listener);  // by its place in the file
+  void add(std::size_t listener);  // by its place in the configuration
+  // The file says what is counted now; it is not touched when it said so already. The error: a sentence.
+  std::expected<void, std::string> save();
 
  private:
   // A cache line each: loops do not wait for each other.
   struct alignas(64) Slot {
     std::atomic<std::uint64_t> connections;
-    std::array<char, 56> name;  // of the listener, zero-terminated, cut; empty where nothing is passed on
   };
-  PassedOn(Slot* slots, std::size_t count) : slots_(slots), count_(count) {}
+  PassedOn(std::string file, std::vector<std::string> names, Slot* slots)
+      : file_(std::move(file)), names_(std::move(names)), slots_(slots) {}
+  std::string file_, saved_{};
+  std::vector<std::string> names_;  // of the listeners; empty where nothing is passed on
   Slot* slots_;
-  std::size_t count_;
 };
 
-// Since gatepost was started last, of those of these listeners that are in the file. Whoever has taken over the proxy
-// can write there, too: numbers are all that is believed.
+// Since gatepost was started last, as of a second ago; of those of these listeners that are in the file.
 std::map<std::string, std::uint64_t> passed_on(const std::string& directory, const std::vector<std::string>& listeners);
 
 }  // namespace firewall

@@ -23,6 +23,7 @@ using scanner::OwnedFd;
 using Kind = Message::Kind;
 
 constexpr unsigned slots_per_loop = 8192;  // ends of data in flight; pages are touched only as far as they are used
+constexpr std::chrono::seconds between_copies{1};
 constexpr std::chrono::seconds to_end{3};  // for a program that nobody needs any more
 
 // In the child. The sentence goes to standard error: the child has no log yet.
@@ -45,14 +46,23 @@ Family::Family(std::shared_ptr<const config::Config> config, Listening listening
       scanner_directory_(std::move(scanner_directory)),
       window_(loops_, slots_per_loop),
       bans_(config_, log_),
-      rules_(config_, log_, [this] { bans_.end(); }) {
+      rules_(config_, log_, [this] { bans_.end(); }) {  // the lists of the banned go with the rules
   count_passed_on();
-}  // the lists of the banned go with the rules
+}
 
 void Family::count_passed_on() {
   auto made = firewall::PassedOn::create(*config_);
   if (made) passed_on_ = std::move(*made);
   else say(Level::warning, "what is passed on unscanned is not counted: " + made.error());
+}
+
+void Family::save_passed_on(Clock::time_point now) {
+  if (!passed_on_) return;
+  passed_on_due_ = now + between_copies;
+  const auto saved = passed_on_->save();
+  if (!saved && !passed_on_failed_)
+    say(Level::warning, "firewall status cannot tell what is passed on unscanned: " + saved.error());
+  passed_on_failed_ = !saved;
 }
 
 void Family::act_due(Clock::time_point now) {
@@ -67,6 +77,7 @@ void Family::act_due(Clock::time_point now) {
   ask_gate(now);
   bans_.act(now);
   rules_.act(now);
+  if (passed_on_ && passed_on_due_ <= now) save_passed_on(now);
 }
 
 std::optional<Clock::time_point> Family::next_due() const {
@@ -85,6 +96,7 @@ std::optional<Clock::time_point> Family::next_due() const {
   consider(gate_heartbeat_.next());
   consider(bans_.next_due(Clock::now()));
   consider(rules_.next_due());
+  if (passed_on_) consider(passed_on_due_);
   return next;
 }
 
@@ -222,6 +234,7 @@ void Family::bury(Child& child, const End& end) {
     say(Level::error,
         "new connections go by gatepost, unscanned, until a gate runs; gatepost firewall status counts them");
   if (&child != &proxy_) return;
+  save_passed_on(Clock::now());
   full_listeners_.clear();
   tell_gate();
   greeted_loops_.clear();

@@ -92,6 +92,7 @@ class Family {
     Backoff backoff{};
   };
   void count_passed_on();
+  void save_passed_on(Clock::time_point now);
   void start_proxy();
   void start_keeper();
   void start_scanner();
@@ -131,6 +132,8 @@ class Family {
   std::string scanner_directory_;
   Window window_;
   std::unique_ptr<firewall::PassedOn> passed_on_;
+  Clock::time_point passed_on_due_{};  // to be written to its file, for others to read
+  bool passed_on_failed_ = false;      // and the log has heard of it
   Child proxy_{"proxy"}, keeper_{"keeper"}, scanner_{"scanner"}, gate_{"gate"};
   Link to_keeper_{.kind = Message::Kind::keeper_socket}, to_scanner_{.kind = Message::Kind::scanner_socket};
   std::set<unsigned> keeping_loops_;  // of the proxy, that have their socket to the keeper that runs now

@@ -131,7 +131,7 @@ class LocalCa(Stage):
         status = [PROGRAM, "firewall", "status", "-c", self.place / "gatepost.json"]
         self.assertEqual(json.loads(self.world.gateway.run([*status, "--json"]).stdout)["passed_on_in_tls"],
                          [{"listener": "out", "connections": 0}])
-        for _ in range(2):
+        for count in (1, 2):
             with self.wire(4, SERVER[4]) as wire:
                 self.assertEqual(wire.reply()[0], 220)
                 self.assertIn(b"STARTTLS", wire.say(b"EHLO client.example")[1])
@@ -141,8 +141,13 @@ class LocalCa(Stage):
             proxy = gatepost.child("proxy")
             os.kill(proxy, signal.SIGKILL)
             wait_until(lambda gone=proxy: gatepost.child("proxy") != gone, "the next proxy")
-        self.assertIn("\n2 connections of out went through in TLS, unscanned, since gatepost was started\n",
-                      self.world.gateway.run(status).stdout)
+            line = f"\n{count} connections of out went through in TLS, unscanned, since gatepost was started\n"
+            wait_until(lambda line=line: line in self.world.gateway.run(status).stdout, line)
+            with open(self.place / "rules/passed_on", "w"):
+                pass  # as a confused operator may, under those who count: it is only a copy
+        gatepost.signal(signal.SIGTERM)
+        self.assertEqual(gatepost.wait()[0], 0)
+        self.assertNotIn("SIGBUS", gatepost.log.text())
 
     def test_openssl_finds_nothing_wrong_with_them(self):
         self.serve()
