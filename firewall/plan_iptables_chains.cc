@@ -88,7 +88,8 @@ void Chains::find_hooks() {
   const auto any = [&](auto wanted) {
     return std::ranges::any_of(mine_, [&](const Diversion* each) { return wanted(*each); });
   };
-  const bool redirected = any([](const Diversion& d) { return is_of(d, prerouting_nat) && d.way == Intercept::redirect; });
+  const bool redirected =
+      any([](const Diversion& d) { return d.way == Intercept::redirect && d.scope != Scope::output; });
   if (redirected) hooks_.push_back(prerouting_nat);
   if (has(Scope::output)) hooks_.push_back(output_nat);
   if (spoof_ || has(Scope::output)) hooks_.push_back(output_mangle);

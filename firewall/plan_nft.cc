@@ -176,9 +176,9 @@ class NftText {
     }
     end();
   }
-  // Behind connection tracking, and before nat: destinations are as clients mean them, and the first packet of a connection
-  // that will be redirected is not confirmed yet. No rule that looks at the status of a connection applies where there is
-  // none; what is left then, and not untracked by somebody else's rule, is invalid.
+  // Behind connection tracking, and before nat: destinations are as clients mean them, and the first packet of a
+  // connection that will be redirected is not confirmed yet. No rule that looks at the status of a connection applies
+  // where there is none; what is left then, and not untracked by somebody else's rule, is invalid.
   template <class Wanted>
   void missed(std::string_view hook, Wanted wanted) {
     const std::vector<const Diversion*> all = Rules::up_to_last_redirect(those(wanted));

@@ -73,17 +73,17 @@ struct Rules {
   // That clients mean to reach, of the listeners to which TPROXY brings them.
   std::set<std::uint16_t> tproxy_ports() const;
   bool any_drop_interfaces() const;
-  // Whether first packets are to be dropped of those that it means: at its drop_interfaces; and, where it is redirected or
-  // asks a gate, those that no client sends (with FIN or RST), skipped ones, too. To connection tracking and the gate they
-  // are no first packets, so that they would go round us, to servers some of which take them for that.
+  // Whether first packets are to be dropped of those that it means: at its drop_interfaces; and, where it is redirected
+  // or asks a gate, those that no client sends (with FIN or RST), skipped ones, too. To connection tracking and the gate
+  // they are no first packets, so that they would go round us, to servers some of which take them for that.
   bool drops(const Diversion& each) const;
   // Of these, which are of one hook of a packet filter, in the order of the file: those that drop, and those before them,
   // which take what is theirs.
   std::vector<const Diversion*> up_to_last_drop(const std::vector<const Diversion*>& all) const;
-  // A connection is redirected by its first packet, or never: where connection tracking has been shown another one before
-  // (an ACK to which nobody says RST), or calls this one invalid, no rule of nat is asked about it. Such first packets of
-  // connections are dropped. Of these, which are of one hook, in the order of the file: those that are redirected, and those
-  // before them, which take what is theirs.
+  // A connection is redirected by its first packet, or never: where connection tracking has been shown another one
+  // before (an ACK to which nobody says RST), or calls this one invalid, no rule of nat is asked about it. Such first
+  // packets of connections are dropped. Of these, which are of one hook, in the order of the file: those that are
+  // redirected, and those before them, which take what is theirs.
   static std::vector<const Diversion*> up_to_last_redirect(std::vector<const Diversion*> all);
   // None of them is dropped for its interface: all others are through after one look.
   static bool odd_alone(const std::vector<const Diversion*>& all);
