@@ -157,7 +157,7 @@ int Supervisor::end_hopeless() {
     family_.act_due(now);
   family_.abandon_rules();
   family_.kill_all();
-  return give_up("cannot start: the reason is in the line above");
+  return give_up("cannot start: the reason is in a line above");
 }
 
 void Supervisor::look_at_conntrack(Clock::time_point now) {

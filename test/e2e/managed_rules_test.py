@@ -2,6 +2,7 @@
 there for, and rules are in force from when somebody serves to before nobody does, whatever happens in between."""
 import fcntl
 import os
+import shutil
 import signal
 import unittest
 
@@ -183,6 +184,16 @@ class ManagedRules(Firewall):
         self.assertEqual(status, 78, said)
         self.assertIn("rules of the packet filter are in force: unless another gatepost serves", said)
         self.remove_by_hand()
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_who_cannot_begin_at_all_withdraws_rules_of_an_earlier_life(self):
+        self.serve("nft").kill()
+        failing = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=capset", "-e", "inject=capset:error=EPERM")
+        status, said = self.serve("nft", wait_ready=False, words=failing).wait()
+        self.assertEqual(status, 78, said)
+        self.assertIn("the rules of the packet filter are withdrawn", said)
+        self.assertIn("cannot start", said)
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
     def test_a_second_term_cuts_when_the_rules_are_gone(self):
         gatepost = self.serve("nft")
