@@ -207,9 +207,8 @@ class ManagedRules(Firewall):
             gatepost.signal(signal.SIGTERM)
             gatepost.log.wait_for("ending now: what still runs is cut")
             self.assertEqual(wire.say(b"RCPT TO:<b@example.com>")[0], 250)
-            self.tools.go_on()
-            self.assertEqual(wire.reply()[0], 0)
-        self.assert_ended_without_trace()
+            self.tools.go_on()  # whether the client hears of it depends on who is quicker: nothing is translated any more
+            self.assert_ended_without_trace()
 
     def test_a_worker_that_is_killed_is_followed_by_another(self):
         for backend in self.each_backend():
