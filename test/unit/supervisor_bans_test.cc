@@ -95,7 +95,7 @@ TEST_CASE("whom nothing may ban") {
     CHECK(whom(each) == "not: it is no address of one client");
   CHECK(whom("192.0.2.25") == "not: it is one of the servers that listener in protects");
   for (const char* each : {"198.51.100.64", "2001:db8:e::7"})
-    for (const std::uint32_t listener : {0, 1}) CHECK(whom(each, listener) == "not: listener in skips it");
+    for (const std::uint32_t listener : {0U, 1U}) CHECK(whom(each, listener) == "not: listener in skips it");
   CHECK(whom("192.0.2.99") == "not: it is a server of downstream mta");
   CHECK(whom("192.0.2.53") == "not: it is a name server of ours");
   for (const char* each : {"198.51.100.3", "198.51.100.4"})
