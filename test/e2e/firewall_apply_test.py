@@ -2,12 +2,11 @@
 """gatepost firewall apply and remove: whatever happens on the way, nothing is left behind."""
 import json
 import os
-import signal
 import subprocess
 import threading
 import unittest
 
-from common import PROGRAM, only_when_full
+from common import PROGRAM, only_when_full, wait_until
 from firewall_case import BACKENDS, EVERYTHING, FAILED, NOT_APPLIED, NOT_PLANNED, Firewall
 from firewall_tools import Tools
 from firewall_world import snapshot
@@ -129,7 +128,7 @@ class Apply(Firewall):
                 hanging = tools.wait_for_hanging()
                 process.kill()
                 process.wait()
-                os.kill(hanging, signal.SIGKILL)
+                wait_until(lambda hanging=hanging: not os.path.exists(f"/proc/{hanging}"), "programs end with who runs them")
                 self.assertEqual(self.rules.run("status", check=False).returncode, NOT_APPLIED)
                 self.rules.run(after, *(["-c", config] if after == "apply" else []))
                 if after == "apply":

@@ -105,8 +105,8 @@ class Confirm(Firewall):
                                       "--confirm-within", "1s"], stdout=subprocess.DEVNULL)
         hanging = tools.wait_for_hanging()
         os.killpg(process.pid, signal.SIGKILL)
-        os.kill(hanging, signal.SIGKILL)
         process.wait()
+        wait_until(lambda: not os.path.exists(f"/proc/{hanging}"), "programs end with who runs them")
         wait_until(lambda: not self.applied() and not self.guardians(), "the rules are taken back")
         self.expect(before)
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import unittest
 
@@ -141,7 +140,7 @@ class Verify(VerifyStage):
         self.assertIn("gp-verify0", snapshot(self.gateway))
         process.kill()
         process.wait()
-        os.kill(hanging, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{hanging}"), "programs end with who runs them")
         wait_until(lambda: snapshot(self.gateway) == before, "the interface is gone")
 
     @only_when_full
