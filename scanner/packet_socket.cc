@@ -26,6 +26,21 @@ void take_descriptors(msghdr& message, Take take) {
   }
 }
 
+// One message into `space`, descriptors into `control`; as recvmsg(2).
+ssize_t receive(int socket, std::span<char> space, std::span<char> control, msghdr& message, int flags) {
+  iovec part{space.data(), space.size()};
+  message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t got;
+  do got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
+  while (got < 0 && errno == EINTR);
+  message.msg_iov = nullptr;
+  return got;
+}
+
 PacketStatus send_with(int socket, std::string_view bytes, std::span<const int> fds) {
   if (bytes.empty() || bytes.size() > max_octets || fds.size() > most_bundled) return PacketStatus::malformed;
   iovec part{const_cast<char*>(bytes.data()), bytes.size()};
@@ -76,16 +91,9 @@ PacketStatus send_packet(int socket, std::string_view bytes, int fd) {
 
 PacketStatus receive_packet(int socket, std::string& bytes, OwnedFd& fd) {
   static thread_local char space[max_octets];
-  iovec part{space, sizeof space};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * max_fds)];
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got;
-  do got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
+  msghdr message;
+  const ssize_t got = receive(socket, space, control, message, 0);
   fd.reset();
   bytes.clear();
   if (got < 0) {
@@ -117,19 +125,12 @@ std::expected<OwnedFd, int> bundle(std::span<const OwnedFd> descriptors) {
 }
 
 std::vector<OwnedFd> unbundle(const OwnedFd& bundle) {
-  char octet;
-  iovec part{&octet, sizeof octet};
+  char octet[1];
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_bundled)];
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
+  msghdr message;
   std::vector<OwnedFd> all;
   all.reserve(most_bundled);  // from here on nothing fails while descriptors are nobody's
-  ssize_t got;
-  do got = ::recvmsg(bundle.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  while (got < 0 && errno == EINTR);
+  const ssize_t got = receive(bundle.get(), octet, control, message, MSG_DONTWAIT);
   if (got > 0) take_descriptors(message, [&all](OwnedFd received) { all.push_back(std::move(received)); });
   return all;
 }

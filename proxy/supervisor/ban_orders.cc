@@ -217,14 +217,9 @@ void BanOrders::add_poll(std::vector<pollfd>& polls) const {
 }
 
 void BanOrders::hear() {
-  std::string answer;
-  scanner::OwnedFd fd;
-  while (worker_.control() >= 0) {
-    const auto status = scanner::receive_packet(worker_.control(), answer, fd);
-    if (status == scanner::PacketStatus::would_block) return;
-    if (status != scanner::PacketStatus::ok) return worker_.close_control();  // its death comes by SIGCHLD
+  while (const auto answer = worker_.heard()) {
     if (under_way_.empty()) continue;
-    tell(under_way_.front(), answer);
+    tell(under_way_.front(), *answer);
     under_way_.pop_front();
   }
 }

@@ -107,6 +107,16 @@ void Child::flush() {
   if (control_) unsent_.flush(control_.get());
 }
 
+std::optional<std::string> Child::heard() {
+  if (!control_) return std::nullopt;
+  std::string packet;
+  scanner::OwnedFd fd;
+  const auto status = scanner::receive_packet(control_.get(), packet, fd);
+  if (status == scanner::PacketStatus::ok) return packet;
+  if (status != scanner::PacketStatus::would_block) close_control();
+  return std::nullopt;
+}
+
 void Child::signal(int number) const {
   if (running()) ::kill(pid_, number);
 }

@@ -53,6 +53,8 @@ class Child {
   std::size_t unsent(const Message& message) const { return unsent_.count(encode(message)); }  // how many like this one
   int control() const { return control_.get(); }
   void close_control() { control_.reset(); }
+  // What one that does our work has said next. None: nothing yet, or it is gone, and its death comes by SIGCHLD.
+  std::optional<std::string> heard();
   void signal(int number) const;
 
   // It is dead, or could not be started: sets the time of the next start. Returns the pause.

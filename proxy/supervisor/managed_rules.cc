@@ -163,14 +163,7 @@ void ManagedRules::add_poll(std::vector<pollfd>& polls) const {
 }
 
 void ManagedRules::hear() {
-  std::string packet;
-  scanner::OwnedFd fd;
-  while (child_.control() >= 0) {
-    const auto status = scanner::receive_packet(child_.control(), packet, fd);
-    if (status == scanner::PacketStatus::would_block) return;
-    if (status != scanner::PacketStatus::ok) return child_.close_control();  // its death comes by SIGCHLD
-    log_.say(0, level_in(packet), std::string_view(packet).substr(1));
-  }
+  while (const auto packet = child_.heard()) log_.say(0, level_in(*packet), std::string_view(*packet).substr(1));
 }
 
 bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {

@@ -148,14 +148,8 @@ class Interfaces(Firewall):
     def changed(self, backend, listeners, allowed):
         """Step by step, as apply makes them."""
         config = self.configured(backend, *listeners)
-        for step in self.rules.told("plan", "-c", config)["plan"]["apply"]:
-            condition = step.get("if") or step.get("unless")
-            if condition:
-                told = self.gateway.run(condition, check=False)
-                if (told.returncode == 0 and step.get("says", "") in told.stdout) != ("if" in step):
-                    continue
-            self.gateway.run(step["argv"], input=step.get("input"))
-            with self.subTest(step["why"]):
+        for why in self.rules.step_by_step(config):
+            with self.subTest(why):
                 self.expect_between(self.hosts["guest"], allowed)
         self.rules.run("apply", "-c", config)
 

@@ -46,14 +46,8 @@ class Lists(Firewall):
     def changed(self, way, backend, after, **keys):
         """In steps, as apply makes them, and for good: its last steps are those that take back what is left over."""
         config = self.configured(backend, *after, **keys)
-        for step in self.rules.told("plan", "-c", config)["plan"]["apply"]:
-            condition = step.get("if") or step.get("unless")
-            if condition:
-                told = self.gateway.run(condition, check=False)
-                if (told.returncode == 0 and step.get("says", "") in told.stdout) != ("if" in step):
-                    continue
-            self.gateway.run(step["argv"], input=step.get("input"))
-            self.expect_both(way, step["why"])
+        for why in self.rules.step_by_step(config):
+            self.expect_both(way, why)
         self.rules.run("apply", "-c", config)
         self.expect_both(way, "afterwards")
 

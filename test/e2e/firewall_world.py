@@ -224,6 +224,17 @@ class Rules:
     def told(self, action, *words):
         return json.loads(self.run(action, *words, "--json").stdout)
 
+    def step_by_step(self, config):
+        """Does what apply would do, and gives the reason of each step behind it."""
+        for step in self.told("plan", "-c", config)["plan"]["apply"]:
+            condition = step.get("if") or step.get("unless")
+            if condition:
+                told = self.host.run(condition, check=False)
+                if (told.returncode == 0 and step.get("says", "") in told.stdout) != ("if" in step):
+                    continue
+            self.host.run(step["argv"], input=step.get("input"))
+            yield step["why"]
+
     def counted(self):
         """(listener, scope, version) -> connections."""
         rules = self.told("status")["rules"]

@@ -209,6 +209,8 @@ class ManagedRules(Firewall):
             self.assertEqual(wire.say(b"RCPT TO:<b@example.com>")[0], 250)
             self.tools.go_on()  # whether the client hears of it depends on who is quicker: nothing is translated any more
             self.assert_ended_without_trace()
+        withdrawn, _, behind = gatepost.log.text().partition("the rules of the packet filter are withdrawn")
+        self.assertEqual(('"outcome":"aborted"' in withdrawn, '"outcome":"aborted"' in behind), (False, True))
 
     def test_a_worker_that_is_killed_is_followed_by_another(self):
         for backend in self.each_backend():
