@@ -31,8 +31,8 @@ Section firewall_settings() {
       "firewall", "The packet filter that intercepts; gatepost firewall plan shows what it is told.",
       {
           key<&F::backend>("backend", {}, "What writes the rules; auto takes nft where it can do all, else iptables."),
-          key<&F::manage>("manage", {}, "Rules are applied when gatepost is ready, and withdrawn when it stops, unless firewall.gate.on_failure is "
-                           "closed."),
+          key<&F::manage>("manage", {}, "Rules are applied when gatepost is ready. When it stops they let new connections go by, and go with the last "
+                           "session; unless firewall.gate.on_failure is closed."),
           key<&F::state_directory>("state_directory", as(absolute_path),
                                    "Where it is remembered, until the next boot, what is in force."),
           key<&F::routing_table>("routing_table", between(1, 0x7FFF'FFFF),

@@ -1,6 +1,7 @@
 #include "firewall/apply.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <ctime>
 
 #include "firewall/counters.h"
+#include "firewall/diverted.h"
 #include "firewall/guardian.h"
 
 namespace firewall {
@@ -82,6 +84,11 @@ std::expected<std::pair<Plan, Facts>, Failure> plan_over(const config::Config& c
   return plan_with(config, as_before(*std::move(facts), state));
 }
 
+void forget_previous(State& state) {
+  state.previous.reset();
+  state.previous_aside = false;
+}
+
 std::string new_token() {
   std::uint64_t number = 0;
   if (::getrandom(&number, sizeof number, 0) != sizeof number) number = static_cast<std::uint64_t>(::getpid());
@@ -106,7 +113,7 @@ std::expected<void, Failure> run_all(const StateFile& file, State& state, const 
   if (wrong.empty()) {
     state.phase = options.confirm_within.count() > 0 ? State::Phase::unconfirmed : State::Phase::applied;
     State kept = state;
-    if (kept.phase == State::Phase::applied) kept.previous.reset();
+    if (kept.phase == State::Phase::applied) forget_previous(kept);
     const auto saved = file.save(kept);
     if (saved) return {};
     wrong.push_back(saved.error());
@@ -119,6 +126,22 @@ std::expected<void, Failure> remove_steps(const std::vector<Step>& steps, const 
   std::vector<std::string> wrong = run_steps(steps, watch, true);
   if (!wrong.empty()) return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
   return {};
+}
+
+std::expected<bool, Failure> remove_if(const std::string& directory, const Watch& watch,
+                                       const std::function<bool(const State&)>& wanted) {
+  const auto file = StateFile::lock(directory, before_removal);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  const Undisturbed undisturbed;
+  const auto found = file->load();
+  if (!found) return failure(Failure::Kind::step, found.error());
+  if (!*found || !wanted(**found)) return false;
+  std::vector<Step> steps = (*found)->plan.remove;
+  if ((*found)->previous)
+    for (Step& each : without((*found)->previous->remove, (*found)->plan)) steps.push_back(std::move(each));
+  if (const auto done = remove_steps(steps, watch); !done) return std::unexpected(done.error());
+  file->close(**found);
+  return true;
 }
 
 }  // namespace
@@ -153,6 +176,8 @@ std::vector<std::string> take_back(const State& state) {
   // What was in force comes first: the rules that are to go may still use the lists that are to go.
   std::vector<std::string> wrong;
   if (state.previous) wrong = run_steps(state.previous->apply, unseen, true);
+  if (state.previous && state.previous_aside)
+    for (std::string& each : run_steps(state.previous->step_aside, unseen, true)) wrong.push_back(std::move(each));
   for (std::string& each : run_steps(without(state.plan.remove, state.previous), unseen, true))
     wrong.push_back(std::move(each));
   return wrong;
@@ -165,8 +190,9 @@ std::vector<std::string> roll_back(const StateFile& file, const State& state) {
     file.close(state);
     return wrong;
   }
-  const auto saved = file.save(
-      {.phase = State::Phase::applied, .plan = *state.previous, .before = state.before, .previous = {}, .token = ""});
+  const auto saved = file.save({.phase = state.previous_aside ? State::Phase::aside : State::Phase::applied,
+                                .plan = *state.previous,
+                                .before = state.before});
   if (!saved) wrong.push_back(saved.error());
   return wrong;
 }
@@ -190,7 +216,10 @@ std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOpti
   auto planned = plan_over(config, earlier);
   if (!planned) return std::unexpected(std::move(planned.error()));
   State state{.phase = State::Phase::applying, .plan = planned->first, .before = std::move(planned->second)};
-  if (earlier) state.previous = std::move(earlier->plan);
+  if (earlier) {
+    state.previous = std::move(earlier->plan);
+    state.previous_aside = earlier->phase == State::Phase::aside;
+  }
   state.token = new_token();
   state.deadline = static_cast<std::uint64_t>(::time(nullptr) + options.confirm_within.count());
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
@@ -216,24 +245,48 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
   State state = **found;
   state.phase = State::Phase::applied;
-  state.previous.reset();
+  forget_previous(state);
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
   return true;
 }
 
-std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
+std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch) {
   const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
   const Undisturbed undisturbed;
   const auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
-  if (!*found) return false;
-  std::vector<Step> steps = (*found)->plan.remove;
-  if ((*found)->previous)
-    for (Step& each : without((*found)->previous->remove, (*found)->plan)) steps.push_back(std::move(each));
-  if (const auto done = remove_steps(steps, watch); !done) return std::unexpected(done.error());
-  file->close(**found);
+  if (!*found || (*found)->plan.step_aside.empty()) return false;
+  State state = **found;
+  if (state.phase != State::Phase::applied && state.phase != State::Phase::aside) return false;
+  // First, so that nobody takes them for whole when this is cut.
+  state.phase = State::Phase::aside;
+  if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
+  if (const auto done = remove_steps(state.plan.step_aside, watch); !done) return std::unexpected(done.error());
   return true;
+}
+
+std::size_t wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
+                              const std::function<void(std::size_t)>& tell) {
+  constexpr std::chrono::milliseconds between{100};
+  const auto until = std::chrono::steady_clock::now() + longest;
+  for (std::size_t last = 0;;) {
+    const auto state = load_state(directory);
+    if (!state || !*state || (*state)->phase != State::Phase::aside) return 0;
+    const std::size_t left = diverted_connections((*state)->plan);
+    if (left != last) tell(left);
+    last = left;
+    if (left == 0 || std::chrono::steady_clock::now() >= until) return left;
+    ::poll(nullptr, 0, static_cast<int>(between.count()));
+  }
+}
+
+std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
+  return remove_if(directory, watch, [](const State&) { return true; });
+}
+
+std::expected<bool, Failure> remove_what_stepped_aside(const std::string& directory, const Watch& watch) {
+  return remove_if(directory, watch, [](const State& state) { return state.phase == State::Phase::aside; });
 }
 
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,

@@ -41,6 +41,16 @@ std::expected<Plan, Failure> plan_here(const config::Config& config, const std::
 // True: the rules stay. False: nothing waits for it (any more).
 std::expected<bool, Failure> confirm(const std::string& directory);
 
+// The first half of a removal that cuts nobody off: new connections go by, and those that are diverted go on. False:
+// there is no such half, and to remove them is all that can be done, or nothing is in force. Doing it twice does no
+// harm; `apply` takes it back.
+std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch);
+// Between the two: until no connection depends on them any more, or they have not stepped aside (any more), or for so
+// long. `tell` hears how many there are, when that has changed. Returns how many are left.
+std::size_t wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
+                              const std::function<void(std::size_t)>& tell);
+// The second half, once nobody depends on them. False: they have not stepped aside, or somebody has applied others.
+std::expected<bool, Failure> remove_what_stepped_aside(const std::string& directory, const Watch& watch);
 // True: there was something, and it is gone. All of it is tried, whatever fails; what failed can be tried again.
 std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch);
 // For rules that nobody remembers: whatever this configuration would have made.

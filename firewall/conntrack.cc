@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <fstream>
 
-#include "config/spoofing.h"
-
 namespace firewall {
 namespace {
 
@@ -36,10 +34,8 @@ std::optional<std::string> ConntrackWatch::look() {
 }
 
 bool needs_conntrack(const config::Config& config) {
-  return std::ranges::any_of(config.listeners, [&config](const config::Listener& each) {
-    if (each.intercept == config::Intercept::none) return false;
-    return each.intercept == config::Intercept::redirect || config.firewall.gate.queue != 0 ||
-           config::spoofs(config.downstream_of(each), each);
+  return std::ranges::any_of(config.listeners, [](const config::Listener& each) {
+    return each.intercept == config::Intercept::redirect || each.intercept == config::Intercept::tproxy;
   });
 }
 

@@ -1,5 +1,5 @@
-// The kernel's table of connections, which REDIRECT, spoofed sources and a gate need: when it is full new connections
-// are dropped, ours or not (T:H7).
+// The kernel's table of connections, which Linux's rules need: when it is full new connections are dropped, ours or
+// not (T:H7).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ class ConntrackWatch {
   bool told_ = false;
 };
 
-// Some listener depends on it: it redirects; TPROXY diverts to it what a gate has taken, which the connection's mark
-// says; or it connects with the addresses of clients, whose answers are known by that mark, and its zone.
+// Some listener depends on it: REDIRECT is done by it, and with TPROXY the mark of a connection tells those that are
+// diverted from those that were there before the rules.
 bool needs_conntrack(const config::Config& config);
 
 }  // namespace firewall

@@ -9,8 +9,9 @@
 
 namespace firewall {
 
-// Label of a diversion -> connections; undecided_label(): those that went by a fail-open gate that did not answer. A label that is missing has no rule in the kernel. Empty for backends that count
-// nothing by label.
+// Label of a diversion -> connections; undecided_label(): those that went by a fail-open gate that did not answer;
+// dropped_label(), missed_label(): first packets that were dropped. A label that is missing has no rule in the kernel.
+// Empty for backends that count nothing by label.
 using Counters = std::map<std::string, std::uint64_t>;
 
 Counters read_counters(const Plan& plan);

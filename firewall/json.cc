@@ -50,6 +50,13 @@ std::vector<std::string> texts_at(const Node& object, std::string_view key) {
   return all;
 }
 
+std::vector<std::uint16_t> numbers_at(const Node& object, std::string_view key) {
+  std::vector<std::uint16_t> all;
+  for (const Node& each : items_at(object, key))
+    if (each.is(Kind::integer)) all.push_back(static_cast<std::uint16_t>(each.integer));
+  return all;
+}
+
 Node texts(const std::vector<std::string>& values) { return Node::strings({values.begin(), values.end()}); }
 
 Node numbers(const std::vector<std::uint16_t>& values) {

@@ -20,6 +20,7 @@ std::string text_at(const Node& object, std::string_view key);
 bool flag_at(const Node& object, std::string_view key);
 std::uint64_t number_at(const Node& object, std::string_view key);
 std::vector<std::string> texts_at(const Node& object, std::string_view key);
+std::vector<std::uint16_t> numbers_at(const Node& object, std::string_view key);
 const std::vector<Node>& items_at(const Node& object, std::string_view key);  // of an array or object
 
 Node texts(const std::vector<std::string>& values);

@@ -209,6 +209,8 @@ Node node_of(const Plan& plan) {
                        .add("listener", Node::of(each.listener))
                        .add("scope", Node::of(to_string(each.scope)))
                        .add("version", Node::of(std::uint64_t(number_of(each.version))));
+    counted.add("way", Node::of(config::words_of(each.way).at(static_cast<std::size_t>(each.way))));
+    counted.add("port", Node::of(std::uint64_t(each.port))).add("ports", numbers(each.ports));
     if (!each.drop_interfaces.empty()) counted.add("drop_interfaces", texts(each.drop_interfaces));
     counters.children.push_back(std::move(counted));
   }
@@ -216,6 +218,7 @@ Node node_of(const Plan& plan) {
       .add("backend", Node::of(to_string(plan.backend)))
       .add("fail_closed", Node::of(plan.fail_closed))
       .add("apply", node_of(plan.apply))
+      .add("step_aside", node_of(plan.step_aside))
       .add("remove", node_of(plan.remove))
       .add("counters", std::move(counters));
 }
@@ -228,6 +231,7 @@ std::optional<Plan> plan_from(const Node& node) {
   plan.backend = static_cast<Backend>(backend - words.begin());
   plan.fail_closed = flag_at(node, "fail_closed");
   plan.apply = steps_from(items_at(node, "apply"));
+  plan.step_aside = steps_from(items_at(node, "step_aside"));
   plan.remove = steps_from(items_at(node, "remove"));
   for (const Node& each : items_at(node, "counters")) {
     Diversion& counted = plan.diversions.emplace_back();
@@ -235,6 +239,11 @@ std::optional<Plan> plan_from(const Node& node) {
     for (const Scope scope : {Scope::input, Scope::forward, Scope::output})
       if (to_string(scope) == text_at(each, "scope")) counted.scope = scope;
     counted.version = number_at(each, "version") == 6 ? Version::v6 : Version::v4;
+    const auto ways = config::words_of(Intercept{});
+    if (const auto way = std::ranges::find(ways, text_at(each, "way")); way != ways.end())
+      counted.way = static_cast<Intercept>(way - ways.begin());
+    counted.port = static_cast<std::uint16_t>(number_at(each, "port"));
+    counted.ports = numbers_at(each, "ports");
     counted.drop_interfaces = texts_at(each, "drop_interfaces");
   }
   return plan;

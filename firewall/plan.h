@@ -35,12 +35,16 @@ struct Step {
 struct Plan {
   config::Backend backend{};
   std::vector<Step> apply;   // all that diverts comes last; each may be run again
+  // From then on new connections go by, and those that are diverted already are served as before: to remove the rules
+  // would cut them off. Nothing for packet filters that keep what runs by themselves, or cannot tell it from the rest.
+  std::vector<Step> step_aside;
   std::vector<Step> remove;  // each is harmless where its part was never applied, or is gone already
   std::vector<std::string> warnings;
   std::vector<Diversion> diversions;  // with a counter each, by its label
   bool fail_closed = false;           // without its gate, new connections wait: to remove it would let them by
   bool operator==(const Plan& other) const {
-    return backend == other.backend && apply == other.apply && remove == other.remove;
+    return backend == other.backend && apply == other.apply && step_aside == other.step_aside &&
+           remove == other.remove;
   }
 };
 
@@ -51,7 +55,7 @@ std::expected<Plan, std::vector<std::string>> plan(const config::Config& config,
 std::string in_shell(const std::vector<Step>& steps, std::string_view title);
 
 std::string_view to_string(config::Backend backend);  // as in the configuration
-// Of the diversions, what their labels are made of.
+// Of the diversions, what their labels are made of, and which sockets are theirs.
 Node node_of(const Plan& plan);
 std::optional<Plan> plan_from(const Node& node);
 Node node_of(const std::vector<Step>& steps);

@@ -24,7 +24,7 @@ bool is_among(Tables tables, const std::string& table) {
 class IptablesPlan {
  public:
   IptablesPlan(Draft& draft, Version version)
-      : draft_(draft), rules_(draft.rules), version_(version), chains_(draft.rules, version) {}
+      : draft_(draft), rules_(draft.rules), version_(version), chains_(draft.rules, version, false) {}
 
   // In the order of apply. Sets and chains change nothing yet.
   void sets() {
@@ -45,7 +45,7 @@ class IptablesPlan {
                                  .command = {{"ipset", "-exist", "restore"}, text}});
   }
   void chains(Tables tables) {
-    const std::string text = restore_text(tables);
+    const std::string text = restore_text(chains_, tables);
     if (text.empty()) return;
     const char* which = tables == Tables::that_decide   ? "chains that decide about first packets"
                         : tables == Tables::that_divert ? "chains that divert what they took"
@@ -61,6 +61,14 @@ class IptablesPlan {
              .command = jump(hook, "-I"),
              .condition = Condition{jump(hook, "-C").argv},
              .when = false});
+  }
+
+  // What is dropped unless it is redirected ("mangle") is not dropped any more before it is not ("nat").
+  void step_aside() {
+    draft_.plan.step_aside.push_back(
+        {.why = fmt::format("IPv{}: in their place, what serves connections that are diverted already", number_of(version_)),
+         .command = {{program() + "-restore", "-w", "--noflush"},
+                     restore_text({rules_, version_, true}, Tables::all)}});
   }
 
   // In the order of remove.
@@ -98,9 +106,9 @@ class IptablesPlan {
     return command;
   }
   // A chain that is named is made, or emptied; what is in a table changes all at once, and one table after the other.
-  std::string restore_text(Tables tables) const {
+  static std::string restore_text(const iptables::Chains& all, Tables tables) {
     std::string text;
-    for (const auto& [table, chains] : chains_.bodies()) {
+    for (const auto& [table, chains] : all.bodies()) {
       if (!is_among(tables, table)) continue;
       text += fmt::format("*{}\n", table);
       for (const auto& [name, body] : chains) text += fmt::format(":{} - [0:0]\n", name);
@@ -156,6 +164,7 @@ void plan_iptables(Draft& draft) {
     for (IptablesPlan& each : families) each.chains(tables);
     for (IptablesPlan& each : families) each.jumps(tables);
   }
+  for (IptablesPlan& each : families) each.step_aside();
   std::vector<Step> later;
   std::swap(later, draft.plan.remove);
   for (IptablesPlan& each : families) each.remove();

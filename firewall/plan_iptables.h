@@ -19,7 +19,8 @@ struct Hook {
 // One family: what our chains hold, where they are reached from, and the lists that they look at.
 class Chains {
  public:
-  Chains(const Rules& rules, Version version);
+  // `aside`: without what looks at first packets, as with nft (plan_nft.cc).
+  Chains(const Rules& rules, Version version, bool aside);
 
   const std::vector<Hook>& hooks() const { return hooks_; }
   const std::map<std::string, std::map<std::string, std::string>>& bodies() const { return bodies_; }
@@ -52,6 +53,7 @@ class Chains {
 
   const Rules& rules_;
   Version version_;
+  bool aside_;
   std::vector<const Diversion*> mine_;
   bool tproxy_ = false, spoof_ = false, zone_ = false;
   std::vector<Hook> hooks_;

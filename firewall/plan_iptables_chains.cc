@@ -51,6 +51,8 @@ std::string chain_of(const Diversion& each) {
   return fmt::format("GATEPOST_{}_{}", each.number, scope);
 }
 
+std::string drop_missed(const Diversion& each) { return fmt::format("-m comment --comment {} -j DROP", missed_label(each)); }
+
 // Where it is decided what is dropped.
 std::string drops_of(const Hook& hook) { return hook.ours + "_DROP"; }
 
@@ -60,7 +62,7 @@ bool is_of(const Diversion& each, const Hook& hook) {
 
 }  // namespace
 
-Chains::Chains(const Rules& rules, Version version) : rules_(rules), version_(version) {
+Chains::Chains(const Rules& rules, Version version, bool aside) : rules_(rules), version_(version), aside_(aside) {
   for (const Diversion& each : rules_.diversions)
     if (each.version == version) mine_.push_back(&each);
   tproxy_ = version == Version::v4 ? rules_.tproxy4 : rules_.tproxy6;
@@ -146,8 +148,11 @@ void Chains::write() {
 void Chains::deliver_diverted() {
   rule(prerouting_mangle, "GATEPOST", "-p tcp -m socket --transparent -g GATEPOST_DIVERT");
   rule(prerouting_mangle, "GATEPOST_DIVERT", "-j MARK --set-xmark " + masked(mark_divert));
-  if (rules_.queue != 0)
-    rule(prerouting_mangle, "GATEPOST", fmt::format("-m connmark ! --mark {} -j RETURN", masked(mark_take)));
+  // As with nft (plan_nft.cc): connections that were there before the rules go on to their servers.
+  const std::string later = "-p tcp -m tcp ! --tcp-flags SYN,ACK SYN ";
+  rule(prerouting_mangle, "GATEPOST",
+       fmt::format("{}-m connmark ! --mark {} -j RETURN", rules_.queue != 0 ? "" : later, masked(mark_take)));
+  rule(prerouting_mangle, "GATEPOST", later + "-m conntrack --ctstate INVALID -j RETURN");
 }
 // A server on this host answers a spoofed source: the answer would leave by the way to the client.
 void Chains::mark_spoofed() {
@@ -188,17 +193,22 @@ void Chains::obey_first_packets() {
     for (const std::uint32_t mark : {mark_take, mark_pass})
       rule(
           prerouting_mangle, "GATEPOST",
-          fmt::format("-m mark --mark {} -m connmark ! --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
-                      masked(mark), masked(mark_own), mark_mask, mark_mask));
+          fmt::format("-m mark --mark {} -m connmark --mark 0/{:#x} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
+                      masked(mark), mark_mask, mark_mask, mark_mask));
   rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
 }
-// Nobody has decided about them: the gate does not run, or its queue is full. They are let by, and so counted.
+// Nobody has decided about them: the gate does not run, or its queue is full. They are let by, and so counted. With
+// REDIRECT there is no way back: nat is asked about a connection once, so that its first packet, sent again and taken by
+// now, has to go by, too.
 void Chains::count_undecided() {
   for (const Diversion* each : mine_) {
     std::string which = fmt::format(" -m tcp --syn -m mark --mark 0/{:#x}", mark_mask);
     if (each->scope == Scope::output)  // our own were not asked about
       which += fmt::format(" -m owner ! --uid-owner {}", rules_.proxy_uid);
-    dispatch(*each, hook_of(*each), which, "-m comment --comment " + undecided_label(*each));
+    const std::string counted = "-m comment --comment " + undecided_label(*each);
+    const bool once = each->way == Intercept::redirect;
+    dispatch(*each, hook_of(*each), which,
+             once ? fmt::format("{} -j CONNMARK --set-xmark {}", counted, masked(mark_pass)) : counted);
   }
 }
 // The decision itself: the list of the banned, then the gate.
@@ -235,6 +245,7 @@ std::string Chains::listed(const char* what, const std::vector<std::string>& net
 
 // Which connections: -g, because a RETURN from there is to mean that the connection is left alone.
 void Chains::dispatch(const Diversion& each, const Hook& hook, const std::string& first, std::string what) {
+  if (aside_) return;
   if (what.empty()) what = "-g " + chain_of(each);
   if (!each.skip_interfaces.empty()) match(each, hook, hook.ours, each.skip_interfaces, first, "-j RETURN");
   match(each, hook, hook.ours, each.diverting_interfaces(), first, what);
@@ -257,6 +268,7 @@ void Chains::match(const Diversion& each, const Hook& hook, const std::string& c
 // Before anybody else decides about them, and whatever flags some servers take for a first packet. In a chain of their
 // own, from which what is not dropped comes back.
 void Chains::drops(const Hook& hook) {
+  if (aside_) return;
   std::vector<const Diversion*> all;
   std::ranges::copy_if(mine_, std::back_inserter(all), [&](const Diversion* each) { return is_of(*each, hook); });
   all = rules_.up_to_last_drop(all);
@@ -273,7 +285,7 @@ void Chains::drops(const Hook& hook) {
       leave_skipped(*each, hook, chain);
       rule(hook, chain, fmt::format("-m comment --comment {} -j DROP", dropped_label(*each)));
     }
-    if (rules_.drops(*each)) match(*each, hook, drop, each->diverting_interfaces(), odd, "-j DROP");
+    if (rules_.drops(*each)) match(*each, hook, drop, each->diverting_interfaces(), odd, drop_missed(*each));
     if (each != all.back() && !(odd_alone && rules_.drops(*each)))
       match(*each, hook, drop, each->diverting_interfaces(), "", "-j RETURN");
   }
@@ -281,6 +293,7 @@ void Chains::drops(const Hook& hook) {
 
 // As with nft (plan_nft.cc): behind connection tracking, before nat, and before anything is done by mark.
 void Chains::missed(const Hook& hook) {
+  if (aside_) return;
   std::vector<const Diversion*> all;
   std::ranges::copy_if(mine_, std::back_inserter(all), [&](const Diversion* each) { return is_of(*each, hook); });
   all = Rules::up_to_last_redirect(all);
@@ -288,7 +301,10 @@ void Chains::missed(const Hook& hook) {
   const std::string drop = drops_of(hook);
   for (const char* which : {"--ctstate INVALID", "! --ctstate INVALID,UNTRACKED,DNAT --ctstatus CONFIRMED"})
     rule(hook, hook.ours, fmt::format("-p tcp --syn -m conntrack {} -j {}", which, drop));
-  if (rules_.queue != 0) rule(hook, drop, fmt::format("-m mark ! --mark {} -j RETURN", masked(mark_take)));
+  if (rules_.queue != 0) {
+    rule(hook, drop, fmt::format("-m mark ! --mark {} -j RETURN", masked(mark_take)));
+    if (rules_.open) rule(hook, drop, fmt::format("-m connmark --mark {} -j RETURN", masked(mark_pass)));
+  }
   if (hook.chain == "OUTPUT") leave_our_own(hook, drop);
   for (const Diversion* each : all) {
     const std::string chain = chain_of(*each);
@@ -297,7 +313,7 @@ void Chains::missed(const Hook& hook) {
     match(*each, hook, drop, each->diverting_interfaces(), "", redirected ? "-g " + chain : "-j RETURN");
     if (!redirected) continue;
     leave_skipped(*each, hook, chain);
-    rule(hook, chain, "-j DROP");
+    rule(hook, chain, drop_missed(*each));
   }
 }
 
@@ -318,7 +334,8 @@ void Chains::one(const Diversion& each) {
       counted = "-p tcp --syn -m comment --comment " + each.label();
   leave_skipped(each, hook, chain);
   if (each.way == Intercept::tproxy) {
-    rule(hook, chain, counted);
+    rule(hook, chain,
+         counted + (rules_.queue != 0 ? "" : " -j CONNMARK --set-xmark " + masked(mark_take)));  // a gate's is saved
     const std::string on_ip = each.address.empty() ? "" : "--on-ip " + each.address + " ";
     rule(hook, chain,
          fmt::format("-p tcp -j TPROXY --on-port {} {}--tproxy-mark {}", each.port, on_ip, masked(mark_divert)));

@@ -17,7 +17,7 @@ std::vector<std::string> missing_for_nft(const Rules& rules, const Facts& facts)
     if (each.has_lists()) needed.insert("sets");
   }
   if (rules.any(Intercept::redirect)) needed.insert("status");
-  if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket"});
+  if (rules.any(Intercept::tproxy)) needed.insert({"tproxy", "socket", "ct"});
   if (rules.any(Scope::output)) needed.insert("output");
   if (rules.spoof4 || rules.spoof6) needed.insert({"ct", "zone"});
   if (rules.queue != 0) needed.insert({"ct", "queue"});
@@ -35,12 +35,11 @@ std::vector<std::string> missing_for_iptables(const Rules& rules, const Facts& f
     if (each.has_lists()) needed.insert("set");
   }
   if (rules.any(Intercept::redirect)) needed.insert("conntrack");
-  if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark"});
+  if (rules.any(Intercept::tproxy)) needed.insert({"TPROXY", "socket", "mark", "connmark", "conntrack"});
   if (rules.any(Scope::output)) needed.insert({"owner", "mark"});
   if (rules.spoof4 || rules.spoof6) needed.insert({"connmark", "mark", "CT", "addrtype"});
   if (rules.on_first_packets()) needed.insert({"mark", "REJECT"});
   if (rules.queue != 0) needed.insert("NFQUEUE");
-  if (rules.queue != 0 && rules.any(Intercept::tproxy)) needed.insert("connmark");
   if (rules.bans) needed.insert("set");
   if (std::ranges::any_of(rules.diversions, [&](const Diversion& each) { return rules.drops(each); }))
     needed.insert("raw");

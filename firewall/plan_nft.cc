@@ -44,9 +44,13 @@ using config::Intercept;
 using config::Scope;
 using nft::list;
 
+constexpr std::string_view only_syn = "tcp flags & (fin | syn | rst | ack) == syn";
+
 class NftText {
  public:
-  explicit NftText(const Rules& rules) : rules_(rules) {}
+  // `aside`: without what looks at first packets. What that led to stays, unused: nat works for connections that it has
+  // translated as long as a rule has a use for it.
+  NftText(const Rules& rules, bool aside) : rules_(rules), aside_(aside) {}
 
   std::string write() {
     text_ = "table inet gatepost\ndelete table inet gatepost\ntable inet gatepost {\n";
@@ -55,12 +59,10 @@ class NftText {
     for (const Diversion& each : rules_.diversions) {
       counter(each.label());
       if (!each.drop_interfaces.empty()) counter(dropped_label(each));
+      if (rules_.drops(each) || each.way == Intercept::redirect) counter(missed_label(each));
     }
     for (const Diversion& each : rules_.diversions) one(each);
-    drops("prerouting", [](const Diversion& each) { return each.scope != Scope::output; });
-    drops("output", [](const Diversion& each) { return each.scope == Scope::output; });
-    missed("prerouting", [](const Diversion& each) { return each.scope != Scope::output; });
-    missed("output", [](const Diversion& each) { return each.scope == Scope::output; });
+    if (!aside_) never_by();
     const bool elsewhere = rules_.any(Scope::input) || rules_.any(Scope::forward);
     if (rules_.any(Intercept::redirect) && elsewhere) prerouting_nat();
     if (rules_.any(Scope::output)) output_nat();
@@ -69,10 +71,10 @@ class NftText {
       output_mangle();
       if (rules_.any(Intercept::tproxy)) zone();
     }
-    if (rules_.queue != 0) first_packets();
+    if (rules_.queue != 0 && !aside_) first_packets();
     while (text_.ends_with("\n\n")) text_.pop_back();
     text_ += "}\n";
-    if (rules_.bans) text_ += nft::bans(rules_);
+    if (rules_.bans) text_ += aside_ ? nft::no_bans(rules_) : nft::bans(rules_);
     return text_;
   }
 
@@ -115,9 +117,9 @@ class NftText {
     begin(each.label());
     leave_skipped(each);
     // Connections that were there before the rules are new to connection tracking, too; they are left alone.
-    const std::string first = fmt::format("tcp flags & (fin | syn | rst | ack) == syn counter name {}", each.label());
+    const std::string first = fmt::format("{} counter name {}", only_syn, each.label());
     if (each.way == Intercept::tproxy) {
-      line(first);
+      line(first + (rules_.queue != 0 ? "" : " " + remember(mark_take)));  // a gate's decision is remembered already
       line(fmt::format("meta l4proto tcp meta mark set meta mark & {:#010x} | {:#010x} tproxy {} to {} accept",
                        ~mark_mask, mark_divert, family(each), each.target()));
       line("drop");  // nobody listens: as with iptables, and not round us
@@ -132,6 +134,7 @@ class NftText {
   // Which connections are of that kind.
   void dispatch(const Diversion& each) { dispatch(each, "goto " + each.label()); }
   void dispatch(const Diversion& each, const std::string& then) {
+    if (aside_) return;
     skip_interfaces(each);
     line(nft::match(each, protected_set(each)) + " " + then);
   }
@@ -148,6 +151,14 @@ class NftText {
     return all;
   }
 
+  void never_by() {
+    const auto elsewhere = [](const Diversion& each) { return each.scope != Scope::output; };
+    const auto here = [](const Diversion& each) { return each.scope == Scope::output; };
+    drops("prerouting", elsewhere);
+    drops("output", here);
+    missed("prerouting", elsewhere);
+    missed("output", here);
+  }
   // Before anybody else sees them, and whatever flags some servers take for a first packet.
   template <class Wanted>
   void drops(std::string_view hook, Wanted wanted) {
@@ -171,7 +182,8 @@ class NftText {
       if (!each->drop_interfaces.empty())
         line(nft::match(*each, protected_set(*each), each->drop_interfaces) + " goto " + dropped_label(*each));
       const std::string taken = nft::match(*each, protected_set(*each));
-      if (rules_.drops(*each)) line(taken + " tcp flags & (fin | rst) != 0x0 drop");
+      if (rules_.drops(*each))
+        line(fmt::format("{} tcp flags & (fin | rst) != 0x0 counter name {} drop", taken, missed_label(*each)));
       if (each != all.back() && !(odd_alone && rules_.drops(*each))) line(taken + " return");
     }
     end();
@@ -185,9 +197,9 @@ class NftText {
     if (all.empty()) return;
     for (const Diversion* each : all) {
       if (each->way != Intercept::redirect) continue;
-      begin(each->label() + "-missed");
+      begin(missed_label(*each));
       leave_skipped(*each);
-      line("counter drop");
+      line(fmt::format("counter name {} drop", missed_label(*each)));
       end();
     }
     begin(fmt::format("{}_missed", hook), fmt::format("filter hook {} priority -140", hook));
@@ -195,10 +207,13 @@ class NftText {
     line("tcp flags & (syn | ack) != syn return");
     line("ct status & (confirmed | dnat) != confirmed return");
     line("ct state untracked return");
-    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
+    if (rules_.queue != 0) {
+      line(marked(mark_take, "!=") + " return");
+      if (rules_.open) line(fmt::format("ct mark & {:#010x} == {:#010x} return", mark_mask, mark_pass));
+    }
     if (hook == "output") text_ += nft::not_our_own(rules_);
     for (const Diversion* each : all)
-      dispatch(*each, each->way == Intercept::redirect ? "goto " + each->label() + "-missed" : "return");
+      dispatch(*each, each->way == Intercept::redirect ? "goto " + missed_label(*each) : "return");
     end();
   }
   template <class Wanted>
@@ -210,16 +225,30 @@ class NftText {
   // Before the tables of iptables and others, which would take the connection for good.
   void prerouting_nat() {
     begin("prerouting_nat", "nat hook prerouting priority dstnat - 10");
-    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
-    dispatch_all([](const Diversion& each) { return each.way == Intercept::redirect && each.scope != Scope::output; });
+    const auto wanted = [](const Diversion& each) {
+      return each.way == Intercept::redirect && each.scope != Scope::output;
+    };
+    taken_alone(wanted);
+    dispatch_all(wanted);
     end();
   }
   void output_nat() {
     begin("output_nat", "nat hook output priority -110");
-    if (rules_.queue != 0) line(marked(mark_take, "!=") + " return");
     text_ += nft::not_our_own(rules_);
-    dispatch_all([](const Diversion& each) { return each.scope == Scope::output; });
+    const auto wanted = [](const Diversion& each) { return each.scope == Scope::output; };
+    taken_alone(wanted);
+    dispatch_all(wanted);
     end();
+  }
+  // With a gate. What it has not decided about goes by; so does its first packet when that is sent again, and taken by
+  // now, for nat is asked about a connection once.
+  template <class Wanted>
+  void taken_alone(Wanted wanted) {
+    if (rules_.queue == 0) return;
+    if (rules_.open)
+      for (const Diversion* each : those(wanted))
+        dispatch(*each, fmt::format("{} {} {}", only_syn, marked(0), remember(mark_pass)));
+    line(marked(mark_take, "!=") + " return");
   }
   // What is done with the packets of connections that we have: those that were diverted, and those with a spoofed
   // source. A socket that listens on all addresses counts for none: it would take what is forwarded to the same port.
@@ -236,17 +265,24 @@ class NftText {
     begin("prerouting_mangle", "filter hook prerouting priority mangle");
     if (rules_.queue != 0) {
       for (const std::uint32_t mark : {mark_take, mark_pass})
-        line(fmt::format("{} ct mark & {:#010x} != {:#010x} ct mark set ct mark & {:#010x} | {:#010x}", marked(mark),
-                         mark_mask, mark_own, ~mark_mask, mark));
+        line(fmt::format("{} ct mark & {:#010x} == 0x00000000 {}", marked(mark), mark_mask, remember(mark)));
       line(marked(mark_reset) + " return");
     }
     line("meta l4proto tcp jump divert");
-    if (rules_.queue != 0) line(fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take));
+    // Connections that were there before the rules go on to their servers. Not asked of all packets that have no socket
+    // here: with SYN cookies the third one of a handshake has none.
+    const std::string not_taken = fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take);
+    const std::string later = "tcp flags & (syn | ack) != syn ";
+    line(rules_.queue != 0 ? not_taken : later + not_taken);
+    line(later + "ct state invalid return");
     for (const Diversion& each : rules_.diversions) {
       if (each.way == Intercept::tproxy) dispatch(each);
       if (rules_.overtaken(each)) dispatch(each, "return");
     }
     end();
+  }
+  static std::string remember(std::uint32_t mark) {  // for the connection
+    return fmt::format("ct mark set ct mark & {:#010x} | {:#010x}", ~mark_mask, mark);
   }
   static std::string marked(std::uint32_t mark, std::string_view how = "==") {
     return fmt::format("meta mark & {:#010x} {} {:#010x}", mark_mask, how, mark);
@@ -281,8 +317,7 @@ class NftText {
   // A server on this host answers a spoofed source: the answer would leave by the way to the client.
   void output_mangle() {
     begin("output_mangle", "route hook output priority mangle");
-    line(fmt::format("meta mark & {0:#010x} == {1:#010x} ct mark set ct mark & {2:#010x} | {1:#010x} accept", mark_mask,
-                     mark_own, ~mark_mask));
+    line(fmt::format("{} {} accept", marked(mark_own), remember(mark_own)));
     line(fmt::format("ct mark & {:#010x} == {:#010x} meta mark set meta mark & {:#010x} | {:#010x}", mark_mask,
                      mark_own, ~mark_mask, mark_divert));
     end();
@@ -306,6 +341,7 @@ class NftText {
   }
 
   const Rules& rules_;
+  bool aside_;
   std::string text_;
 };
 
@@ -313,7 +349,9 @@ class NftText {
 
 void plan_nft(Draft& draft) {
   draft.plan.apply.push_back({.why = "The rules, all at once; what was there of ours is replaced",
-                              .command = {{"nft", "-f", "-"}, NftText(draft.rules).write()}});
+                              .command = {{"nft", "-f", "-"}, NftText(draft.rules, false).write()}});
+  draft.plan.step_aside.push_back({.why = "In their place, all at once, what serves connections that are diverted already",
+                                   .command = {{"nft", "-f", "-"}, NftText(draft.rules, true).write()}});
   draft.plan.remove.insert(
       draft.plan.remove.begin(),
       {.why = "The rules", .command = {{"nft", "-f", "-"}, "table inet gatepost\ndelete table inet gatepost\n"}});

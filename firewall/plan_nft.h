@@ -18,5 +18,7 @@ std::string not_our_own(const Rules& rules);
 
 // The table of bans: made, or with new rules; who is banned stays so.
 std::string bans(const Rules& rules);
+// Nobody is looked up in them any more.
+std::string no_bans(const Rules& rules);
 
 }  // namespace firewall::nft

@@ -72,4 +72,12 @@ std::string bans(const Rules& rules) {
   return text + "}\n";
 }
 
+std::string no_bans(const Rules& rules) {
+  std::string text;
+  if (rules.any(Scope::input) || rules.any(Scope::forward))
+    text += fmt::format("flush chain inet {} prerouting\n", nft_bans_table);
+  if (rules.any(Scope::output)) text += fmt::format("flush chain inet {} output\n", nft_bans_table);
+  return text;
+}
+
 }  // namespace firewall::nft

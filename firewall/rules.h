@@ -45,6 +45,8 @@ struct Diversion {
   friend std::string undecided_label(const Diversion& each) { return each.label() + "-undecided"; }
   // Of what is dropped.
   friend std::string dropped_label(const Diversion& each) { return each.label() + "-dropped"; }
+  // Of first packets that would have gone round it, dropped (Rules::drops, Rules::up_to_last_redirect).
+  friend std::string missed_label(const Diversion& each) { return each.label() + "-missed"; }
   // Where they are diverted, if they come so far; empty = all but loopback.
   std::vector<std::string> diverting_interfaces() const;
   // The listener: "192.0.2.7:2525", "[2001:db8::7]:2525", ":2525" of all addresses.

@@ -18,7 +18,7 @@
 namespace firewall {
 namespace {
 
-constexpr std::array<std::string_view, 4> phases{"applying", "unconfirmed", "applied", "removed"};
+constexpr std::array<std::string_view, 5> phases{"applying", "unconfirmed", "applied", "aside", "removed"};
 
 constexpr const char* file_name = "firewall.json";
 
@@ -40,6 +40,7 @@ std::string text_of(const State& state) {
                   .add("plan", node_of(state.plan))
                   .add("before", node_of(state.before));
   if (state.previous) node.add("previous", node_of(*state.previous));
+  if (state.previous_aside) node.add("previous_aside", Node::of(true));
   return config::format(node);
 }
 
@@ -61,6 +62,7 @@ std::expected<std::optional<State>, std::string> parse(const std::string& text, 
               .token = text_at(*node, "token"),
               .deadline = number_at(*node, "deadline")};
   if (const Node* const previous = node->find("previous")) state.previous = plan_from(*previous);
+  state.previous_aside = flag_at(*node, "previous_aside");
   return state;
 }
 
@@ -140,10 +142,12 @@ bool is_settled(const std::string& directory, const std::string& token) {
   const auto state = read_state(directory);
   if (!state || !*state) return false;
   const State::Phase phase = (*state)->phase;
-  return (*state)->token != token || phase == State::Phase::applied || phase == State::Phase::removed;
+  return (*state)->token != token || (phase != State::Phase::applying && phase != State::Phase::unconfirmed);
 }
 
-bool stays_closed(const State& state) { return state.plan.fail_closed && state.phase != State::Phase::applying; }
+bool stays_closed(const State& state) {
+  return state.plan.fail_closed && (state.phase == State::Phase::applied || state.phase == State::Phase::unconfirmed);
+}
 
 std::expected<StateFile, std::string> StateFile::lock(const std::string& directory,
                                                       std::chrono::milliseconds patience) {

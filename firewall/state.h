@@ -20,12 +20,14 @@ struct State {
     applying,     // begun, and perhaps cut: some of its steps may have been run
     unconfirmed,  // in force until the deadline
     applied,
+    aside,    // what was in force serves connections that are diverted already; new ones go by (Plan::step_aside)
     removed,  // nothing is in force: a word to whoever waits for the confirmation, before the file goes
   };
   Phase phase = Phase::applying;
   Plan plan{};
   Facts before{};                  // the host without anything of ours
   std::optional<Plan> previous{};  // what was in force before this one; kept until it is confirmed
+  bool previous_aside = false;     // and had stepped aside
   std::string token{};             // of one application, for whoever waits for its confirmation
   std::uint64_t deadline = 0;      // seconds since 1970, of an unconfirmed one
 };
@@ -37,7 +39,7 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
 // cannot be read: that says nothing.
 bool is_settled(const std::string& directory, const std::string& token);
 
-// Whole, and such that nobody gets by without us: who ends leaves them in force, so that mail waits. Half of them keeps
+// Whole and in force, and such that nobody gets by without us: who ends leaves them in force, so that mail waits. Half of them keeps
 // no promise.
 bool stays_closed(const State& state);
 

@@ -82,6 +82,9 @@ std::expected<Plan, Failure> plan_in_force(const std::string& directory) {
   if (!state) return failure(Failure::Kind::step, state.error());
   if (!*state || (*state)->phase == State::Phase::applying)
     return failure(Failure::Kind::step, "no rules are in force: \"gatepost firewall apply\" first");
+  if ((*state)->phase == State::Phase::aside)
+    return failure(Failure::Kind::step,
+                   "the rules let new connections by, as they are about to be removed: \"gatepost firewall apply\" first");
   return (*state)->plan;
 }
 

@@ -35,7 +35,8 @@ OWNERS = {  # foreign header -> the files that may include it
     r"event2?[./].*": ["proxy/io/event_loop.cc"],
     r"unbound(-event)?\.h": ["proxy/io/resolver.cc"],
     r"clamav\.h": ["scanner/engine.cc"],
-    r"libnetfilter_queue/.*|libmnl/.*|linux/netfilter/.*": ["firewall/gate/queue.cc"],
+    r"libnetfilter_queue/.*|linux/netfilter/.*": ["firewall/gate/queue.cc"],
+    r"libmnl/.*": ["firewall/gate/queue.cc", "firewall/diverted.cc"],
     r"openssl/.*": ["proxy/io/digest.cc"] + [f"proxy/io/tls_{name}" for name in ("openssl.h", "openssl.cc", "base_context.cc", "client_context.cc",
                                                         "local_ca.cc", "server_context.cc", "stream.cc", "tickets.cc")],
 }

@@ -103,7 +103,7 @@ constexpr const char* firewall_footer = R"(Examples:
   gatepost firewall remove -c FILE                       without a trace
 
 Exit status: 0 all is well; 69 not applied, or verify has found something wrong; 71 a step failed, and what was done was
-undone; 75 not confirmed; 77 not root; 78 the configuration cannot be put into rules here.)";
+undone; 75 not confirmed, or others were at work while remove waited; 77 not root; 78 the configuration cannot be put into rules here.)";
 
 void add_firewall_plan(CLI::App& firewall, Arguments& to) {
   CLI::App* plan = firewall.add_subcommand("plan", "show what apply would run; changes nothing");
@@ -145,6 +145,26 @@ void add_firewall_verify(CLI::App& firewall, Arguments& to) {
   verify->callback([&to] { to.action = Arguments::Firewall::verify; });
 }
 
+void add_firewall_remove(CLI::App& firewall, Arguments& to) {
+  CLI::App* remove = firewall.add_subcommand("remove", "take the rules back, without a trace");
+  remove->add_option("-c,--config", to.config, "for its firewall.state_directory, and for rules that are not remembered: those that it would make")
+      ->type_name("FILE");
+  remove->add_flag("--unless-fail-closed", to.unless_fail_closed,
+                   "leave rules with a gate whose on_failure is \"closed\"; for a service manager, when gatepost has ended");
+  remove
+      ->add_option_function<std::string>(
+          "--drain",
+          [&to](const std::string& text) {
+            const auto duration = config::parse_duration(text);
+            if (!duration || *duration > std::chrono::hours(24))
+              throw CLI::ValidationError("--drain", "expects a time up to 24h, such as 5m, or 0s");
+            to.drain = std::chrono::ceil<std::chrono::seconds>(*duration);
+          },
+          "new connections go by at once; wait so long for those that are diverted, before they are cut off (60s)")
+      ->type_name("TIME");
+  remove->callback([&to] { to.action = Arguments::Firewall::remove; });
+}
+
 void add_firewall(Options& options) {
   Arguments& to = options.arguments;
   CLI::App* firewall = options.app.add_subcommand(
@@ -161,12 +181,7 @@ void add_firewall(Options& options) {
   status->callback([&to] { to.action = Arguments::Firewall::status; });
   for (CLI::App* each : {confirm, status})
     each->add_option("-c,--config", to.config, "configuration file, for its firewall.state_directory")->type_name("FILE");
-  CLI::App* remove = firewall->add_subcommand("remove", "take the rules back, without a trace");
-  remove->add_option("-c,--config", to.config, "for its firewall.state_directory, and for rules that are not remembered: those that it would make")
-      ->type_name("FILE");
-  remove->add_flag("--unless-fail-closed", to.unless_fail_closed,
-                   "leave rules with a gate whose on_failure is \"closed\"; for a service manager, when gatepost has ended");
-  remove->callback([&to] { to.action = Arguments::Firewall::remove; });
+  add_firewall_remove(*firewall, to);
   for (CLI::App* each : firewall->get_subcommands({})) {
     each->add_flag("--json", to.json, "one JSON object");
     each->add_option("--state", to.state,

@@ -23,6 +23,7 @@ struct Arguments {
   bool show_facts = false;                // firewall plan
   bool show_remove = false;               // firewall plan
   bool unless_fail_closed = false;        // firewall remove
+  std::chrono::seconds drain{60};         // firewall remove; 0 = nobody is waited for
   std::chrono::seconds confirm_within{};  // firewall apply; 0 = for good
   enum class Bans { list, add, remove } bans = Bans::list;
   std::string network;              // bans add and remove

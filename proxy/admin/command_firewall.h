@@ -15,9 +15,20 @@ std::string firewall_directory(const Arguments& arguments, const config::Config&
 // Null after all errors were written to standard error.
 std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments);
 
+// For confirm, status and remove, which need the configuration for nothing else, if one is given.
+struct Remembered {
+  std::string directory;
+  std::shared_ptr<const config::Config> config{};
+  bool broken = false;  // the configuration; then this is the default directory
+};
+Remembered remembered(const Arguments& arguments);
+
+// One line on standard error.
+void firewall_complain(const std::string& sentence);
 // Says it, and returns the exit status.
 int firewall_failed(const firewall::Failure& failure, bool json);
 
-int verify_command(const Arguments& arguments);  // command_verify.cc
+int firewall_status(const Arguments& arguments);  // command_status.cc
+int verify_command(const Arguments& arguments);   // command_verify.cc
 
 }  // namespace admin

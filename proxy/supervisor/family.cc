@@ -272,7 +272,6 @@ void Family::end_others() {
 void Family::kill_all() {
   for (const Child* child : {&proxy_, &keeper_, &scanner_, &gate_}) child->signal(SIGKILL);
   bans_.kill();
-  rules_.kill();
 }
 
 void Family::use_tls_files(OwnedFd files) {

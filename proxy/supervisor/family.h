@@ -67,6 +67,7 @@ class Family {
   // The rules of the packet filter, with firewall.manage; done when they are settled.
   void put_in_rules() { rules_.put_in(); }
   void withdraw_rules() { rules_.withdraw(); }
+  void finish_rules() { rules_.finish(); }
   void abandon_rules() { rules_.abandon(); }
   bool rules_settled() const { return rules_.settled(); }
   bool messages_in_flight() const { return window_.in_use(); }

@@ -1,6 +1,7 @@
 #include "proxy/supervisor/managed_rules.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ namespace {
 
 using admin::Level;
 
+// That were sent to whoever takes none: the kernel sends them again, after pauses that double.
+constexpr std::chrono::seconds for_last_packets{5};
 constexpr std::size_t longest_sentence = 4096;  // programs may have a lot to say about what failed
 
 bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
@@ -36,8 +39,9 @@ bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
   return false;
 }
 
-bool take_out(const config::Config& config, const ManagedRules::Say& say) {
-  const auto removed = firewall::remove(config.firewall.state_directory, [](const firewall::Step&) {});
+const firewall::Watch unseen = [](const firewall::Step&) {};
+
+bool told(const std::expected<bool, firewall::Failure>& removed, const ManagedRules::Say& say) {
   if (removed) {
     if (*removed) say(Level::info, "the rules of the packet filter are withdrawn");
     return true;
@@ -45,6 +49,29 @@ bool take_out(const config::Config& config, const ManagedRules::Say& say) {
   for (const std::string& sentence : removed.error().sentences)
     say(Level::error, "rules of the packet filter are left: " + sentence + "; run gatepost firewall remove");
   return false;
+}
+
+bool take_out(const config::Config& config, const ManagedRules::Say& say) {
+  const std::string& directory = config.firewall.state_directory;
+  const auto aside = firewall::step_aside(directory, unseen);
+  if (aside && *aside) {
+    say(Level::info, "the rules of the packet filter let new connections go by gatepost; those that it has go on");
+    return true;
+  }
+  if (!aside)
+    for (const std::string& sentence : aside.error().sentences)
+      say(Level::error, "the rules of the packet filter go at once, and what they divert may be cut off: " + sentence);
+  return told(firewall::remove(directory, unseen), say);
+}
+
+bool take_out_the_rest(const config::Config& config, const ManagedRules::Say& say) {
+  const std::string& directory = config.firewall.state_directory;
+  const std::size_t left = firewall::wait_for_diverted(directory, for_last_packets, [](std::size_t) {});
+  if (left != 0)
+    say(Level::warning, fmt::format("{} connections that have ended here wait for their clients or servers to take "
+                                    "what was sent last, and are not waited for any longer",
+                                    left));
+  return told(firewall::remove_what_stepped_aside(directory, unseen), say);
 }
 
 // From the child to the log: the level as a digit, and the sentence.
@@ -60,20 +87,26 @@ Level level_in(const std::string& packet) {
 
 ManagedRules::ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log,
                            std::function<void()> before_withdrawal)
-    : ManagedRules(std::move(config), log, std::move(before_withdrawal), {put_in_force, take_out}) {}
+    : ManagedRules(std::move(config), log, std::move(before_withdrawal), {put_in_force, take_out, take_out_the_rest}) {}
 
 void ManagedRules::put_in() {
   if (config_->firewall.manage && wanted_ == Order::none) wanted_ = Order::put_in;
 }
 
 void ManagedRules::withdraw() {
-  if (!config_->firewall.manage || wanted_ == Order::withdraw) return;
+  if (!config_->firewall.manage || wanted_ == Order::withdraw || wanted_ == Order::finish) return;
   wanted_ = Order::withdraw;
   deaths_ = 0;
 }
 
+void ManagedRules::finish() {
+  if (!config_->firewall.manage || wanted_ == Order::finish) return;
+  wanted_ = Order::finish;
+  deaths_ = 0;
+}
+
 void ManagedRules::abandon() {
-  kill();
+  child_.signal(SIGKILL);
   if (settled()) return;
   done_ = wanted_;
   log_.say(0, Level::error,
@@ -82,7 +115,7 @@ void ManagedRules::abandon() {
 }
 
 // From the state file, which nobody changes now.
-ManagedRules::Order ManagedRules::order_at_the_end() {
+ManagedRules::Order ManagedRules::order_for_withdrawal() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
   if (!state) return Order::withdraw;  // whatever it is, the attempt says so
   if (!*state) return Order::none;
@@ -92,7 +125,7 @@ ManagedRules::Order ManagedRules::order_at_the_end() {
              "the next start, or for gatepost firewall remove");
     return Order::none;
   }
-  if (!(*state)->plan.fail_closed) return Order::withdraw;
+  if (!(*state)->plan.fail_closed || (*state)->phase == firewall::State::Phase::aside) return Order::withdraw;
   if (!completed_) {
     log_.say(0, Level::warning,
              "the rules of the packet filter may be in force in part: as firewall.gate.on_failure is \"closed\", they "
@@ -105,9 +138,18 @@ ManagedRules::Order ManagedRules::order_at_the_end() {
   return Order::withdraw;
 }
 
+// What has not stepped aside is gone, stays closed, or is somebody else's.
+ManagedRules::Order ManagedRules::order_for_finish() const {
+  const auto state = firewall::load_state(config_->firewall.state_directory);
+  const bool aside = state && *state && (*state)->phase == firewall::State::Phase::aside;
+  return aside ? Order::finish : Order::none;
+}
+
 void ManagedRules::act(Clock::time_point now) {
   if (settled() || !child_.due(now)) return;
-  const Order order = wanted_ == Order::withdraw ? order_at_the_end() : wanted_;
+  const Order order = wanted_ == Order::withdraw ? order_for_withdrawal()
+                      : wanted_ == Order::finish ? order_for_finish()
+                                                 : wanted_;
   if (order == Order::none) {
     done_ = wanted_;
     return;
@@ -117,7 +159,9 @@ void ManagedRules::act(Clock::time_point now) {
 }
 
 void ManagedRules::start(Order order, Clock::time_point now) {
-  const Work& work = order == Order::put_in ? works_.put_in : works_.withdraw;
+  const Work& work = order == Order::put_in     ? works_.put_in
+                     : order == Order::withdraw ? works_.withdraw
+                                                : works_.finish;
   const pid_t parent = ::getpid();
   const auto body = [this, &work, parent](scanner::OwnedFd control) {
     if (!die_with(parent)) return EX_OSERR;

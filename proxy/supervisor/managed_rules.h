@@ -1,5 +1,7 @@
 // The rules of the packet filter with `firewall.manage`: in force from when somebody serves what they divert to before
-// nobody does.
+// nobody does. They go in two steps, so that nobody is cut off: first they step aside, and new connections go by; when
+// the last one that they have diverted has ended, they are removed. Packet filters that know no first step have theirs
+// removed at once.
 //
 // The programs of the packet filter may take a minute each, and our loop must not wait for them: a child runs them. One
 // order at a time, and what has begun is finished before the next one: whoever is told to end while rules go in
@@ -12,7 +14,6 @@
 #pragma once
 
 #include <poll.h>
-#include <signal.h>
 
 #include <functional>
 #include <memory>
@@ -32,7 +33,7 @@ class ManagedRules {
   // What the child does, and says; false when it could not be done.
   using Work = std::function<bool(const config::Config&, const Say&)>;
   struct Works {
-    Work put_in, withdraw;
+    Work put_in, withdraw, finish;
   };
   static constexpr unsigned most_tries = 3;  // of children that die
 
@@ -47,7 +48,8 @@ class ManagedRules {
 
   // Without `manage` there is nothing to do.
   void put_in();
-  void withdraw();
+  void withdraw();  // the first step
+  void finish();    // the second one
   // Nothing is waited for any more: what runs is killed, and the log says how to go on by hand.
   void abandon();
   // What was wanted last is done, or was tried and the log says why not.
@@ -58,11 +60,11 @@ class ManagedRules {
   void add_poll(std::vector<pollfd>& polls) const;
   void hear();                                                  // what the child says, into the log
   bool bury(pid_t pid, const End& end, Clock::time_point now);  // false: it is none of ours
-  void kill() const { child_.signal(SIGKILL); }
 
  private:
-  enum class Order { none, put_in, withdraw };
-  Order order_at_the_end();
+  enum class Order { none, put_in, withdraw, finish };
+  Order order_for_withdrawal();
+  Order order_for_finish() const;
   void start(Order order, Clock::time_point now);
   void died(const std::string& how, Clock::time_point now);
 

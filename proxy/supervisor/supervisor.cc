@@ -95,7 +95,8 @@ class Supervisor {
   void use(TlsMaterial material);
 
  private:
-  // Withdrawing: told to end, and serving until no rule of the packet filter brings clients here any more.
+  // Withdrawing: told to end, and serving until no rule of the packet filter brings new clients here any more. Ending:
+  // nobody is served, and the rest of the children and of the rules goes.
   enum class Stage { serving, withdrawing, draining, cut, ending };
 
   // The first lines of the log, before anything is started.
@@ -104,6 +105,7 @@ class Supervisor {
     return listening;
   }
   int end_hopeless();
+  bool all_ended() const { return stage_ == Stage::ending && !family_.anyone_running() && family_.rules_settled(); }
   int wait_ms(Clock::time_point now) const;
   void wait();
   void read_signals();
@@ -127,6 +129,7 @@ class Supervisor {
   Stage stage_ = Stage::serving;
   Message::Kind end_by_ = Message::Kind::drain;  // or cut; once it is told to end
   Clock::time_point stage_ends_ = Clock::time_point::max();
+  Clock::time_point rules_end_ = Clock::time_point::max();  // when nobody waits for them any more
   bool told_ready_ = false, unfinished_ = false;
   firewall::ConntrackWatch conntrack_;
   // When to look again; never where nobody depends on it.
@@ -138,7 +141,7 @@ int Supervisor::run() {
   for (;;) {
     const Clock::time_point now = Clock::now();
     step(now);
-    if (stage_ == Stage::ending && !family_.anyone_running()) break;
+    if (all_ended()) break;
     if (family_.hopeless() && stage_ == Stage::serving) return end_hopeless();
     family_.act_due(now);
     wait();
@@ -153,8 +156,13 @@ int Supervisor::end_hopeless() {
   family_.end_proxy(Message::Kind::cut);
   family_.end_others();
   begin_end(Message::Kind::cut);
-  for (Clock::time_point now; !family_.rules_settled() && (now = Clock::now()) < stage_ends_; wait())
-    family_.act_due(now);
+  const auto wait_for_rules = [this] {
+    for (Clock::time_point now; !family_.rules_settled() && (now = Clock::now()) < rules_end_; wait())
+      family_.act_due(now);
+  };
+  wait_for_rules();
+  family_.finish_rules();
+  wait_for_rules();
   family_.abandon_rules();
   family_.kill_all();
   return give_up("cannot start: the reason is in a line above");
@@ -173,30 +181,33 @@ void Supervisor::step(Clock::time_point now) {
     family_.put_in_rules();
     if (family_.rules_settled()) tell_ready();
   }
+  if (now >= rules_end_ && !family_.rules_settled()) {
+    family_.abandon_rules();
+    unfinished_ = true;
+  }
+  if (family_.rules_settled()) rules_end_ = Clock::time_point::max();
   if (stage_ == Stage::withdrawing && family_.rules_settled()) stop_serving(now);
   if ((stage_ == Stage::draining || stage_ == Stage::cut) && !family_.proxy_running()) {
     stage_ = Stage::ending;
     stage_ends_ = now + for_others;
     family_.end_others();
+    family_.finish_rules();
+    if (end_by_ == Message::Kind::cut) rules_end_ = now + for_rules;
   }
   if (now < stage_ends_) return;
-  if (stage_ == Stage::withdrawing) {
-    family_.abandon_rules();
-    unfinished_ = true;
-    return stop_serving(now);
-  }
   if (stage_ == Stage::draining) {
     log_.say(0, Level::warning, "limits.drain is over: what still runs is cut");
     return cut();
   }
-  unfinished_ = true;
   stage_ends_ = now + for_others;
+  if (!family_.anyone_running()) return;  // the rules alone are waited for
+  unfinished_ = true;
   family_.kill_all();
 }
 
 int Supervisor::wait_ms(Clock::time_point now) const {
-  if (stage_ == Stage::withdrawing && family_.rules_settled()) return 0;  // nobody had to be started for it
-  Clock::time_point next = std::min(stage_ends_, conntrack_due_);
+  if ((stage_ == Stage::withdrawing && family_.rules_settled()) || all_ended()) return 0;  // no worker was needed
+  Clock::time_point next = std::min({stage_ends_, rules_end_, conntrack_due_});
   if (const auto due = family_.next_due()) next = std::min(next, *due);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
@@ -244,6 +255,7 @@ void Supervisor::drain() {
 }
 
 void Supervisor::cut() {
+  if (stage_ == Stage::ending) rules_end_ = std::min(rules_end_, Clock::now() + for_rules);
   if (stage_ == Stage::cut || stage_ == Stage::ending || end_by_ == Message::Kind::cut) return;
   log_.say(0, Level::info, "ending now: what still runs is cut");
   begin_end(Message::Kind::cut);
@@ -257,7 +269,7 @@ void Supervisor::begin_end(Message::Kind how) {
     notify_service_manager("STOPPING=1");
     family_.withdraw_rules();
   }
-  if (how == Message::Kind::cut) stage_ends_ = Clock::now() + for_rules;
+  if (how == Message::Kind::cut) rules_end_ = Clock::now() + for_rules;
 }
 
 void Supervisor::stop_serving(Clock::time_point now) {

@@ -2,6 +2,7 @@
 """gatepost firewall as a command: what it says of mistakes, what it needs, and its answers as JSON."""
 import json
 import os
+import re
 import shutil
 import unittest
 
@@ -110,7 +111,7 @@ class Command(Firewall):
             for backend in backends:
                 with self.subTest(config=config, backend=backend):
                     with open(os.path.join(GOLDEN, f"{config}.{backend}.txt")) as file:
-                        apply, remove = file.read().split("#!/bin/sh\n# remove\n")
+                        apply, aside, remove = re.split("#!/bin/sh\n# remove.*\n", file.read())
                     before = snapshot(self.gateway)
                     # The host of these plans had its IPv4 nat table.
                     self.gateway.run(["nft", "add", "table", "ip", "nat"])
@@ -118,7 +119,13 @@ class Command(Firewall):
                     with_nat = snapshot(self.gateway)
                     for _ in range(2):
                         self.gateway.run(["sh"], input=apply)
-                    self.assertNotEqual(snapshot(self.gateway), with_nat)
+                    applied = snapshot(self.gateway)
+                    for _ in range(2):
+                        self.gateway.run(["sh"], input=aside)
+                    self.assertNotIn(snapshot(self.gateway), (with_nat, applied))
+                    self.gateway.run(["sh"], input=apply)
+                    self.assertMultiLineEqual(snapshot(self.gateway), applied)
+                    self.gateway.run(["sh"], input=aside)
                     for _ in range(2):
                         self.gateway.run(["sh"], input=remove)
                     self.assertEqual(snapshot(self.gateway), with_nat)

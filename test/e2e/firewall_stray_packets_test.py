@@ -103,14 +103,16 @@ class StrayPackets(Stray, Firewall):
 
 class StrayPacketsAndTheGate(Stray, GateStage):
     def test_what_the_gate_takes_goes_round_nobody(self):
-        self.apply(protected=list(SERVER.values()))
         self.forwarded()
-        with self.gate(skip_sources=[FRIEND[4], FRIEND[6]]):
-            self.world.client.address("eth0", FRIEND[4] + "/24", FRIEND[6] + "/64")
-            self.assertEqual(self.after_a_stray_ack(self.world.client, CLIENT, SERVER), ["silence"] * 2)
-            for version in FAMILIES:
-                self.assertEqual(reach(self.world.client, version, SERVER[version], 25, source=CLIENT[version])[0], "gatepost")
-            self.assertEqual(self.after_a_stray_ack(self.world.client, FRIEND, SERVER), ["server"] * 2)
+        self.world.client.address("eth0", FRIEND[4] + "/24", FRIEND[6] + "/64")
+        for on_failure in ("closed", "open"):
+            with self.subTest(on_failure=on_failure):
+                self.apply(protected=list(SERVER.values()), on_failure=on_failure)
+                with self.gate(skip_sources=[FRIEND[4], FRIEND[6]], open=on_failure == "open"):
+                    self.assertEqual(self.after_a_stray_ack(self.world.client, CLIENT, SERVER), ["silence"] * 2)
+                    for version in FAMILIES:
+                        self.assertEqual(reach(self.world.client, version, SERVER[version], 25, source=CLIENT[version])[0], "gatepost")
+                    self.assertEqual(self.after_a_stray_ack(self.world.client, FRIEND, SERVER), ["server"] * 2)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 """The rules around the gate as `gatepost firewall` writes them, in a real kernel, IPv4 and IPv6: every scope and way, with
 a gate, without one in both kinds of failure, and gone without a trace."""
 import contextlib
+import errno
 import unittest
 
-from common import ROOT
+from common import ROOT, wait_until
 from firewall_case import THERE, Firewall
 from firewall_world import ANY, CLIENT, LOOPBACK, NEAR, SERVER, StandIn, reach, snapshot
 from gate_test import BRIEF, QUEUE, VERSIONS, GateProgram
+from peers import PATIENCE
 
 PORT = 2525
+TOOLS = {4: "iptables", 6: "ip6tables"}
 
 
 class GateStage(Firewall):
@@ -102,6 +105,31 @@ class GateRules(GateStage):
             self.each_answers("gatepost", "refused", where=self.gateway)
         self.rules.run("remove")
         self.expect(before)
+
+    def dropped(self, version):
+        listed = self.world.server.run([TOOLS[version], "-nvxL", "INPUT"]).stdout
+        return int(listed.splitlines()[2].split()[0])
+
+    def drop_at_server(self, verb):
+        for tool in TOOLS.values():
+            self.world.server.run([tool, "-w", verb, "INPUT", "-p", "tcp", "--dport", "25", "-j", "DROP"])
+
+    def test_what_began_to_go_by_goes_by_when_the_gate_is_back(self):
+        """The server has not seen its first packet, which is sent again after a second."""
+        self.apply(protected=list(SERVER.values()), on_failure="open")
+        self.forwarded()
+        self.drop_at_server("-A")
+        begun = {version: self.enterContext(self.world.client.socket(version)) for version in VERSIONS}
+        for version, client in begun.items():
+            client.setblocking(False)
+            self.assertEqual(client.connect_ex((SERVER[version], 25)), errno.EINPROGRESS)
+            wait_until(lambda version=version: self.dropped(version), "the first packet")
+        with self.gate(open=True):
+            self.drop_at_server("-D")
+            for client in begun.values():
+                client.settimeout(PATIENCE)
+                self.assertTrue(client.recv(100).startswith(b"220 server"))
+            self.each_answers("gatepost")
 
     def test_our_own_connections_never_see_the_gate(self):
         self.apply(scopes=["output"], direction="outgoing")  # and there is no gate

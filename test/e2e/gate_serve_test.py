@@ -39,7 +39,7 @@ class GateStage(Firewall):
         return Wire.over(self.world.client.connect(version, SERVER[version], 25, patience=patience))
 
     def tidy(self):
-        self.rules.run("remove")
+        self.rules.run("remove", "--drain", "0")
         self.gatepost.__exit__(None)
         for each in self.servers.values():
             each.close()

@@ -62,29 +62,15 @@ TEST_CASE("tables without a bound, and what is no number") {
   CHECK(!watch.look());
 }
 
-TEST_CASE("who redirects, spoofs or has a gate needs it") {
+TEST_CASE("Linux's rules need it") {
   config::Config config;
-  config.downstreams["original"].original = true;
-  config.downstreams["plain"].identity = config::Identity::none;
   config.listeners.resize(2);
-  for (config::Listener& each : config.listeners) each.downstream = "plain";
-  config::Listener& listener = config.listeners[1];
   config.firewall.gate.queue = 100;
   CHECK(!firewall::needs_conntrack(config));  // nothing is intercepted
-  config.firewall.gate.queue = 0;
-  listener.intercept = config::Intercept::tproxy;
+  for (const config::Intercept way : {config::Intercept::redirect, config::Intercept::tproxy}) {
+    config.listeners[1].intercept = way;
+    CHECK(firewall::needs_conntrack(config));
+  }
+  config.listeners[1].intercept = config::Intercept::pf_rdr;
   CHECK(!firewall::needs_conntrack(config));
-  config.firewall.gate.queue = 100;
-  CHECK(firewall::needs_conntrack(config));
-  config.firewall.gate.queue = 0;
-  listener.downstream = "original";  // as the client, unless something else is said
-  CHECK(firewall::needs_conntrack(config));
-  config.downstreams["original"].identity = config::Identity::xclient;
-  CHECK(!firewall::needs_conntrack(config));
-  config.downstreams["plain"].identity = config::Identity::spoof;
-  listener.downstream = "plain";
-  CHECK(firewall::needs_conntrack(config));
-  config.downstreams["plain"].identity = config::Identity::none;
-  config.listeners[0].intercept = config::Intercept::redirect;
-  CHECK(firewall::needs_conntrack(config));
 }

@@ -21,7 +21,7 @@ namespace {
 // Rules on a clock of the test's own; a child of theirs is waited for.
 class Stage {
  public:
-  Stage(ManagedRules::Work put_in, ManagedRules::Work withdraw) {
+  Stage(ManagedRules::Work put_in, ManagedRules::Work withdraw, ManagedRules::Work finish = {}) {
     REQUIRE(::pipe(log_) == 0);
     char name[] = "/tmp/managed-rules-XXXXXX";
     REQUIRE(::mkdtemp(name) != nullptr);
@@ -30,7 +30,7 @@ class Stage {
     config->firewall.state_directory = directory_ = name;
     log_writer_.emplace(config->log, "test", log_[1], 0);
     rules_.emplace(
-        config, *log_writer_, [this] { ++withdrawals_; }, ManagedRules::Works{std::move(put_in), std::move(withdraw)});
+        config, *log_writer_, [this] { ++withdrawals_; }, ManagedRules::Works{std::move(put_in), std::move(withdraw), std::move(finish)});
   }
   ~Stage() {
     ::close(log_[0]);
@@ -151,6 +151,31 @@ TEST_CASE("rules of an earlier life are withdrawn, whether ours have been begun 
     CHECK(stage.lives(9) == 1);
     CHECK(stage.withdrawals() == 1);
   }
+}
+
+TEST_CASE("what has stepped aside is removed when nobody is left, and nothing else is") {
+  for (const Phase found : {Phase::aside, Phase::applied}) {  // somebody else may have applied others
+    Stage stage(works, leaves<Phase::aside, false>, works);
+    leave(stage.directory(), Phase::applied, false);
+    stage.rules().withdraw();
+    CHECK(stage.lives(9) == 1);
+    leave(stage.directory(), found, false);
+    stage.rules().finish();
+    CHECK_FALSE(stage.rules().settled());
+    CHECK(stage.lives(9) == (found == Phase::aside ? 1 : 0));
+    CHECK(stage.rules().settled());
+    stage.rules().withdraw();  // too late
+    CHECK(stage.rules().settled());
+    CHECK(stage.withdrawals() == 1);
+  }
+}
+
+TEST_CASE("fail-closed rules that somebody has told to step aside go") {
+  Stage stage(works, works);
+  leave(stage.directory(), Phase::aside, true);
+  stage.rules().withdraw();
+  CHECK(stage.lives(9) == 1);
+  CHECK(stage.log().find("unscanned") == std::string::npos);
 }
 
 TEST_CASE("rules that are fail-closed stay when they are whole") {
