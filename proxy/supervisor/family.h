@@ -70,6 +70,7 @@ class Family {
   void finish_rules() { rules_.finish(); }
   void abandon_rules() { rules_.abandon(); }
   bool rules_settled() const { return rules_.settled(); }
+  bool rules_left() const { return rules_.left(); }
   bool messages_in_flight() const { return window_.in_use(); }
   bool proxy_running() const { return proxy_.running(); }
   // When the proxy is gone: the others are told, and not started again.

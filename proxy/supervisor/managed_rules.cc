@@ -109,6 +109,7 @@ void ManagedRules::abandon() {
   child_.signal(SIGKILL);
   if (settled()) return;
   done_ = wanted_;
+  left_ = true;
   log_.say(0, Level::error,
            "rules of the packet filter are left, as there was no more time to withdraw them; run gatepost firewall "
            "remove");
@@ -189,6 +190,7 @@ void ManagedRules::died(const std::string& how, Clock::time_point now) {
   deaths_ = wanted_ == under_way_ ? deaths_ + 1 : 0;
   const bool again = deaths_ < most_tries;
   if (!again) done_ = under_way_;
+  left_ = left_ || (!again && under_way_ != Order::put_in);
   const auto pause = child_.buried(now);
   log_.say(0, Level::error,
            fmt::format("the rules of the packet filter are not {}: {}; {}", what, how,
@@ -224,6 +226,7 @@ bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {
   }
   child_.expect_end(now);
   child_.buried(now);
+  if (under_way_ != Order::put_in) left_ = end.status != EX_OK;
   done_ = std::exchange(under_way_, Order::none);
   deaths_ = 0;
   return true;

@@ -54,6 +54,8 @@ class ManagedRules {
   void abandon();
   // What was wanted last is done, or was tried and the log says why not.
   bool settled() const { return done_ == wanted_; }
+  // Some that were to go are, or may be, in force.
+  bool left() const { return left_; }
 
   void act(Clock::time_point now);  // starts a child when there is something for it
   std::optional<Clock::time_point> next_due() const;
@@ -74,6 +76,7 @@ class ManagedRules {
   Works works_;
   Order wanted_ = Order::none, done_ = Order::none, under_way_ = Order::none;
   unsigned deaths_ = 0;
+  bool left_ = false;
   bool completed_ = false;  // or tried to: rules that have to stay and were only half in
   Child child_{"rules"};
 };

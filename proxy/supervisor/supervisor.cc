@@ -146,7 +146,7 @@ int Supervisor::run() {
     family_.act_due(now);
     wait();
   }
-  const bool clean = family_.ended_well() && !unfinished_;
+  const bool clean = family_.ended_well() && !unfinished_ && !family_.rules_left();
   log_.say(0, Level::info, clean ? "gatepost has ended" : "gatepost has ended; not everything could be finished");
   return clean ? EX_OK : EX_TEMPFAIL;
 }
@@ -181,10 +181,7 @@ void Supervisor::step(Clock::time_point now) {
     family_.put_in_rules();
     if (family_.rules_settled()) tell_ready();
   }
-  if (now >= rules_end_ && !family_.rules_settled()) {
-    family_.abandon_rules();
-    unfinished_ = true;
-  }
+  if (now >= rules_end_) family_.abandon_rules();
   if (family_.rules_settled()) rules_end_ = Clock::time_point::max();
   if (stage_ == Stage::withdrawing && family_.rules_settled()) stop_serving(now);
   if ((stage_ == Stage::draining || stage_ == Stage::cut) && !family_.proxy_running()) {

@@ -195,6 +195,22 @@ class ManagedRules(Firewall):
         self.assertIn("cannot start", said)
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
+    def test_rules_that_cannot_step_aside_go_at_once(self):
+        for backend in self.each_backend():
+            gatepost = self.serve(backend)
+            self.tools.at({"argv": STEPS[backend, OUT]}, "fail")
+            gatepost.signal(signal.SIGTERM)
+            gatepost.log.wait_for("the rules of the packet filter go at once, and what they divert may be cut off: .* told to fail")
+            self.assert_ended_without_trace()
+
+    def test_rules_that_cannot_be_removed_are_an_end_with_something_left(self):
+        gatepost = self.serve("iptables")
+        self.tools.at({"argv": ["iptables", "-w", "-t", "nat", "-D", "PREROUTING", "-j", "GATEPOST"]}, "fail")
+        gatepost.signal(signal.SIGTERM)
+        gatepost.log.wait_for("rules of the packet filter are left: .* told to fail; run gatepost firewall remove")
+        self.assertEqual(gatepost.wait()[0], 75)
+        self.remove_by_hand()
+
     def test_a_second_term_cuts_when_new_connections_go_by(self):
         gatepost = self.serve("nft")
         with Wire.over(self.world.client.connect(4, SERVER[4], 25)) as wire:

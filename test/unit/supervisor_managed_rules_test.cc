@@ -170,6 +170,21 @@ TEST_CASE("what has stepped aside is removed when nobody is left, and nothing el
   }
 }
 
+TEST_CASE("who could not take them all out says so, and is not asked again") {
+  for (const bool dies_instead : {false, true}) {
+    Stage stage(works, dies_instead ? dies : fails, works);
+    leave(stage.directory(), Phase::applied, false);
+    stage.rules().withdraw();
+    CHECK_FALSE(stage.rules().left());
+    CHECK(stage.lives(9) == (dies_instead ? ManagedRules::most_tries : 1));
+    CHECK(stage.rules().left());
+    leave(stage.directory(), Phase::aside, false);
+    stage.rules().finish();
+    CHECK(stage.lives(9) == 1);
+    CHECK_FALSE(stage.rules().left());
+  }
+}
+
 TEST_CASE("fail-closed rules that somebody has told to step aside go") {
   Stage stage(works, works);
   leave(stage.directory(), Phase::aside, true);
@@ -243,6 +258,7 @@ TEST_CASE("who is abandoned is killed, and the log says what is left to do") {
   stage.start();
   stage.rules().abandon();
   CHECK(stage.rules().settled());
+  CHECK(stage.rules().left());
   CHECK_FALSE(stage.rules().next_due());
   stage.bury();
   CHECK(stage.rules().settled());
