@@ -88,6 +88,34 @@ class Unpacked(BehindAny):
 class BehindExim(Unpacked):
     program = EximServer
 
+    def said(self, words):
+        with open(self.server.directory + "/log-main", errors="replace") as log:
+            return words in log.read()
+
+    def connected(self):
+        port = f":{self.server.port:04X}"
+        with open("/proc/net/tcp") as sockets:
+            return any(fields[2].endswith(port) and fields[3] != "06" for fields in map(str.split, sockets))
+
+    def stored(self, token):
+        drop = os.path.join(self.server.directory, "mail/new")
+        names = os.listdir(drop) if os.path.isdir(drop) else []
+        return sum(token in open(os.path.join(drop, name), "rb").read() for name in names)
+
+    def test_a_message_that_takes_more_keep_alives_than_it_bears(self):
+        """It hangs up after ten NOOPs; whoever sends the message does not hear of it."""
+        place, token = Place(), b"slowly, for Exim"
+        self.addCleanup(place.remove)
+        gatepost = self.serve(self.server.address, place, keepalive="20ms")
+        with gatepost.wire() as wire:
+            wire.to_data()
+            wire.send(b"Subject: " + token + b"\r\n")
+            wait_until(lambda: self.said('too many nonmail commands (last was "NOOP")'), "the end of Exim's patience")
+            wait_until(lambda: not self.connected(), "gatepost has seen it")
+            self.assertEqual(wire.say(b"\r\nHello Bert\r\n.")[0], 250, gatepost.log.tail())
+            self.assertEqual(wire.say(b"QUIT")[0], 221)
+        self.assertEqual(wait_until(lambda: self.stored(token), "the message"), 1)
+
 
 class BehindSendmail(Unpacked):
     program = Sendmail
