@@ -146,10 +146,11 @@ void Chains::write() {
 
 // The packets of connections that we have.
 void Chains::deliver_diverted() {
-  rule(prerouting_mangle, "GATEPOST", "-p tcp -m socket --transparent -g GATEPOST_DIVERT");
-  rule(prerouting_mangle, "GATEPOST_DIVERT", "-j MARK --set-xmark " + masked(mark_divert));
-  // As with nft (plan_nft.cc): connections that were there before the rules go on to their servers.
+  // As with nft (plan_nft.cc): not for first packets; and connections that were there before the rules go on to their
+  // servers.
   const std::string later = "-p tcp -m tcp ! --tcp-flags SYN,ACK SYN ";
+  rule(prerouting_mangle, "GATEPOST", later + "-m socket --transparent -g GATEPOST_DIVERT");
+  rule(prerouting_mangle, "GATEPOST_DIVERT", "-j MARK --set-xmark " + masked(mark_divert));
   rule(prerouting_mangle, "GATEPOST",
        fmt::format("{}-m connmark ! --mark {} -j RETURN", rules_.queue != 0 ? "" : later, masked(mark_take)));
   rule(prerouting_mangle, "GATEPOST", later + "-m conntrack --ctstate INVALID -j RETURN");

@@ -268,11 +268,13 @@ class NftText {
         line(fmt::format("{} ct mark & {:#010x} == 0x00000000 {}", marked(mark), mark_mask, remember(mark)));
       line(marked(mark_reset) + " return");
     }
-    line("meta l4proto tcp jump divert");
+    // Not for first packets: a socket that remembers a connection from the same port (TIME_WAIT) is transparent, too, and
+    // would have the kernel give the new one to whoever listens on the port that is meant. tproxy gives it to us.
+    const std::string later = "tcp flags & (syn | ack) != syn ";
+    line(later + "jump divert");
     // Connections that were there before the rules go on to their servers. Not asked of all packets that have no socket
     // here: with SYN cookies the third one of a handshake has none.
     const std::string not_taken = fmt::format("ct mark & {:#010x} != {:#010x} return", mark_mask, mark_take);
-    const std::string later = "tcp flags & (syn | ack) != syn ";
     line(rules_.queue != 0 ? not_taken : later + not_taken);
     line(later + "ct state invalid return");
     for (const Diversion& each : rules_.diversions) {

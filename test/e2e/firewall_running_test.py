@@ -1,5 +1,6 @@
 """Connections that run while rules of the packet filter come and go: those that were there before go on past gatepost, and
 those that were brought to it go on through it until they have ended; nobody's mail is cut off, lost or sent twice."""
+import itertools
 import os
 import signal
 import subprocess
@@ -7,7 +8,8 @@ import unittest
 
 from common import PROGRAM, Gatepost, Lines, config_for, wait_until
 from firewall_case import BACKENDS, Firewall
-from firewall_world import SERVER, _enter, snapshot
+from firewall_world import CLIENT, NEAR, SERVER, _enter, snapshot
+from gate_test import BRIEF, QUEUE
 from interception_test import MESSAGE, PORT, Server
 from peers import Wire
 
@@ -213,6 +215,48 @@ class Running(Firewall):
             self.assertTrue(self.is_scanned(4))
             self.gatepost.signal(signal.SIGTERM)
             self.assert_nothing_is_left()
+
+
+class Reused(Running):
+    """A port that a client takes again while gatepost still remembers the connection before (TIME_WAIT, for it closes first)."""
+
+    def messages(self, wire):
+        """Who greets, after a whole message."""
+        with wire:
+            wire.to_data()
+            self.assertEqual(wire.say(MESSAGE + b".")[0], 250)
+            self.assertEqual(wire.say(b"QUIT")[0], 221)
+            self.assertEqual(wire.reply()[0], 0)
+
+    ports = itertools.count(40100)
+
+    def each_is_taken(self, version, address):
+        port = next(self.ports)
+        for _ in range(3):
+            connected = self.world.client.connect(version, address, 25, source=(CLIENT[version], port), patience=BRIEF)
+            self.messages(Wire.over(connected))
+        wait_until(lambda: sum(f":{port}\"" in line and '"outcome":"answered"' in line for line in self.gatepost.log.all) == 3,
+                   f"three messages from port {port} through gatepost", 3)
+
+    def test_the_same_port_again(self):
+        for backend, way in self.each_kind():
+            for gate in ({}, {"gate": {"queue": QUEUE, "on_failure": "closed"}}):
+                if gate and backend == "nft":
+                    continue
+                config = self.config(backend, way, manage=True, **gate)
+                for listener, version in zip(config["listeners"], (4, 6)):
+                    listener.update(scopes=["input", "forward"], protected=[NEAR[version], SERVER[version]])
+                self.serve(backend, way, config=config)
+                local = [Server(self.gateway, version) for version in (4, 6)]  # on all addresses, as most do
+                for version in (4, 6):
+                    for address in (NEAR[version], SERVER[version]):
+                        with self.subTest(backend=backend, way=way, gate=gate, address=address):
+                            self.each_is_taken(version, address)
+                for each in local:
+                    each.close()
+                self.gatepost.signal(signal.SIGTERM)
+                self.assertEqual(self.gatepost.wait()[0], 0)
+                self.firewall("remove")  # what is fail-closed
 
 
 if __name__ == "__main__":
