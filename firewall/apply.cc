@@ -9,7 +9,6 @@
 #include <ctime>
 
 #include "firewall/counters.h"
-#include "firewall/diverted.h"
 #include "firewall/guardian.h"
 
 namespace firewall {
@@ -254,11 +253,17 @@ std::expected<bool, Failure> step_aside(const std::string& directory, const Watc
   const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
   const Undisturbed undisturbed;
-  const auto found = file->load();
+  auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
-  if (!*found || (*found)->plan.step_aside.empty()) return false;
+  if (*found && (*found)->phase == State::Phase::applying && (*found)->previous) {
+    // It was cut; what was in force before serves connections that run.
+    if (auto wrong = roll_back(*file, **found); !wrong.empty())
+      return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+    found = file->load();
+    if (!found) return failure(Failure::Kind::step, found.error());
+  }
+  if (!*found || (*found)->phase == State::Phase::applying || (*found)->plan.step_aside.empty()) return false;
   State state = **found;
-  if (state.phase != State::Phase::applied && state.phase != State::Phase::aside) return false;
   // First, so that nobody takes them for whole when this is cut.
   state.phase = State::Phase::aside;
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
@@ -266,17 +271,22 @@ std::expected<bool, Failure> step_aside(const std::string& directory, const Watc
   return true;
 }
 
-std::size_t wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
-                              const std::function<void(std::size_t)>& tell) {
+std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
+                                          const Tell& tell) {
   constexpr std::chrono::milliseconds between{100};
   const auto until = std::chrono::steady_clock::now() + longest;
-  for (std::size_t last = 0;;) {
+  auto left_until = until;
+  std::optional<Diverted> last = Diverted{};
+  for (bool served = true;;) {
+    const auto now = std::chrono::steady_clock::now();
     const auto state = load_state(directory);
-    if (!state || !*state || (*state)->phase != State::Phase::aside) return 0;
-    const std::size_t left = diverted_connections((*state)->plan);
-    if (left != last) tell(left);
-    last = left;
-    if (left == 0 || std::chrono::steady_clock::now() >= until) return left;
+    if (!state || !*state || (*state)->phase != State::Phase::aside) return Diverted{};
+    const std::optional<Diverted> found = diverted_connections((*state)->plan);
+    if (found != last) tell(found);
+    last = found;
+    if (served && found && found->served == 0) left_until = std::min(until, now + for_last_packets);
+    served = !found || found->served != 0;
+    if ((!served && found->left == 0) || now >= (served ? until : left_until)) return found;
     ::poll(nullptr, 0, static_cast<int>(between.count()));
   }
 }

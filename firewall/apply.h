@@ -5,9 +5,11 @@
 #include <chrono>
 #include <expected>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "firewall/diverted.h"
 #include "firewall/state.h"
 
 namespace firewall {
@@ -45,10 +47,14 @@ std::expected<bool, Failure> confirm(const std::string& directory);
 // there is no such half, and to remove them is all that can be done, or nothing is in force. Doing it twice does no
 // harm; `apply` takes it back.
 std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch);
-// Between the two: until no connection depends on them any more, or they have not stepped aside (any more), or for so
-// long. `tell` hears how many there are, when that has changed. Returns how many are left.
-std::size_t wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
-                              const std::function<void(std::size_t)>& tell);
+// Between the two: until no connection depends on them any more, or they have not stepped aside (any more). Those that
+// somebody serves are waited for so long, however many there are; those that wait for nothing but that the other end
+// takes what was sent last for for_last_packets at most, for it may never. `tell` hears how many there are, when that
+// has changed; none: the kernel does not say, and they are waited for as if there were some. Returns what is left.
+inline constexpr std::chrono::seconds for_last_packets{5};
+using Tell = std::function<void(std::optional<Diverted>)>;
+std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
+                                          const Tell& tell);
 // The second half, once nobody depends on them. False: they have not stepped aside, or somebody has applied others.
 std::expected<bool, Failure> remove_what_stepped_aside(const std::string& directory, const Watch& watch);
 // True: there was something, and it is gone. All of it is tried, whatever fails; what failed can be tried again.

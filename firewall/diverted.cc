@@ -21,7 +21,7 @@ constexpr std::uint32_t states = 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT | 1U
 
 struct Count {
   const Plan& plan;
-  std::size_t found = 0;
+  Diverted found{};
 };
 
 int note_transparent(const nlattr* attribute, void* transparent) {
@@ -44,7 +44,7 @@ int count_socket(const nlmsghdr* message, void* data) {
     const auto meant = [&each](std::uint16_t port) { return std::ranges::count(each.ports, port) != 0; };
     return transparent && (meant(here) || meant(there));
   });
-  if (ours) ++count.found;
+  if (ours) ++(socket.idiag_inode != 0 ? count.found.served : count.found.left);
   return MNL_CB_OK;
 }
 
@@ -62,18 +62,19 @@ bool ask(const mnl_socket* kernel, std::uint8_t family) {
 
 }  // namespace
 
-std::size_t diverted_connections(const Plan& plan) {
+std::optional<Diverted> diverted_connections(const Plan& plan) {
   const std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> kernel(mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC),
                                                                  mnl_socket_close);
   Count count{plan};
   constexpr std::size_t most_at_once = 32768;
   std::array<char, most_at_once> answer{};
   for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
-    if (!kernel || !ask(kernel.get(), family)) continue;
+    if (!kernel || !ask(kernel.get(), family)) return std::nullopt;
     for (int more = MNL_CB_OK; more == MNL_CB_OK;) {
       const auto length = mnl_socket_recvfrom(kernel.get(), answer.data(), answer.size());
-      more = length < 0 ? MNL_CB_ERROR
-                        : mnl_cb_run(answer.data(), static_cast<std::size_t>(length), 0, 0, count_socket, &count);
+      if (length < 0) return std::nullopt;
+      more = mnl_cb_run(answer.data(), static_cast<std::size_t>(length), 0, 0, count_socket, &count);
+      if (more == MNL_CB_ERROR) return std::nullopt;
     }
   }
   return count.found;

@@ -2,14 +2,20 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "firewall/plan.h"
 
 namespace firewall {
 
 // Sockets of this host to which our rules bring packets: of connections that were redirected to a listener of the plan,
-// and those with addresses of others (TPROXY, and spoofed sources) to a port that the plan diverts. Counted until the
-// other end has all that was written to it, even when whoever wrote it has ended. 0 where the kernel does not say.
-std::size_t diverted_connections(const Plan& plan);
+// and those with addresses of others (TPROXY, and spoofed sources) to a port that the plan diverts.
+struct Diverted {
+  std::size_t served = 0;  // somebody has them
+  std::size_t left = 0;  // whoever had them has closed them, or has ended, and the other end has not taken everything yet
+  bool operator==(const Diverted&) const = default;
+};
+// None: the kernel does not say.
+std::optional<Diverted> diverted_connections(const Plan& plan);
 
 }  // namespace firewall

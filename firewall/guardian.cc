@@ -12,12 +12,15 @@
 #include <cerrno>
 #include <csignal>
 
+#include "firewall/apply.h"
+
 namespace firewall {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::minutes longest_wait{5};
+constexpr std::chrono::seconds for_what_runs{60};
 
 // Until the file says otherwise, or the time is over.
 void wait(const std::string& directory, const std::string& token, Clock::time_point until) {
@@ -36,18 +39,31 @@ void wait(const std::string& directory, const std::string& token, Clock::time_po
   }
 }
 
+// What is in force again had stepped aside, and nobody else may be left who would remove it.
+void remove_at_last(const std::string& directory) {
+  wait_for_diverted(directory, for_what_runs, [](auto) {});
+  const auto removed = remove_what_stepped_aside(directory, [](const Step&) {});
+  if (removed) return;
+  for (const std::string& each : removed.error().sentences) ::syslog(LOG_ERR, "%s", each.c_str());
+}
+
 void guard(const std::string& directory, const State& state, Clock::time_point until) {
   wait(directory, state.token, until);
-  const auto file = StateFile::lock(directory, longest_wait);  // else without it: these rules may lock somebody out
-  if (is_settled(directory, state.token)) {
-    if (file) file->sweep(state.token);
-    return;
+  bool wait_and_remove = false;
+  {
+    const auto file = StateFile::lock(directory, longest_wait);  // else without it: these rules may lock somebody out
+    if (is_settled(directory, state.token)) {
+      if (file) file->sweep(state.token);
+      return;
+    }
+    ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);
+    ::syslog(LOG_WARNING, "the rules were not confirmed in time, and are taken back");
+    std::vector<std::string> wrong = file ? roll_back(*file, state) : take_back(state);
+    if (!file) wrong.push_back(file.error());
+    for (const std::string& each : wrong) ::syslog(LOG_ERR, "%s", each.c_str());
+    wait_and_remove = wrong.empty() && state.previous_aside;
   }
-  ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);
-  ::syslog(LOG_WARNING, "the rules were not confirmed in time, and are taken back");
-  std::vector<std::string> wrong = file ? roll_back(*file, state) : take_back(state);
-  if (!file) wrong.push_back(file.error());
-  for (const std::string& each : wrong) ::syslog(LOG_ERR, "%s", each.c_str());
+  if (wait_and_remove) remove_at_last(directory);
 }
 
 // Nothing of the caller's: terminal, directory, descriptors (a lock among them), signal mask.

@@ -51,6 +51,9 @@ std::string chain_of(const Diversion& each) {
   return fmt::format("GATEPOST_{}_{}", each.number, scope);
 }
 
+// As with nft (plan_nft.cc): let by, and no answer has come yet.
+std::string going_by() { return fmt::format("-m conntrack --ctstate NEW -m connmark --mark {}", masked(mark_pass)); }
+
 std::string drop_missed(const Diversion& each) { return fmt::format("-m comment --comment {} -j DROP", missed_label(each)); }
 
 // Where it is decided what is dropped.
@@ -181,7 +184,12 @@ void Chains::zone() {
 
 // What was decided on the first packet holds for the connection, and is done before anything is diverted.
 void Chains::obey_first_packets() {
-  if (rules_.queue != 0 && rules_.open) count_undecided();
+  if (rules_.queue != 0 && rules_.open) {
+    count_undecided();
+    for (const Hook& hook : hooks_)
+      if (hook.table == "nat")
+        rule(hook, hook.ours, fmt::format("-m mark --mark {0} -j CONNMARK --set-xmark {0}", masked(mark_pass)));
+  }
   for (const Hook& hook : hooks_)
     if (hook.table == "nat")
       rule(hook, hook.ours,
@@ -190,12 +198,14 @@ void Chains::obey_first_packets() {
   bodies_["filter"]["GATEPOST_RESET"] =
       fmt::format("-A GATEPOST_RESET -p tcp -m mark --mark {} -j REJECT --reject-with tcp-reset\n", masked(mark_reset));
   if (!tproxy_) return;
+  if (rules_.queue != 0 && rules_.open)
+    rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} {} -j RETURN", masked(mark_take), going_by()));
   if (rules_.queue != 0)
     for (const std::uint32_t mark : {mark_take, mark_pass})
       rule(
           prerouting_mangle, "GATEPOST",
-          fmt::format("-m mark --mark {} -m connmark --mark 0/{:#x} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
-                      masked(mark), mark_mask, mark_mask, mark_mask));
+          fmt::format("-m mark --mark {} -m connmark ! --mark {} -j CONNMARK --save-mark --nfmask {:#x} --ctmask {:#x}",
+                      masked(mark), masked(mark_own), mark_mask, mark_mask));
   rule(prerouting_mangle, "GATEPOST", fmt::format("-m mark --mark {} -j RETURN", masked(mark_reset)));
 }
 // Nobody has decided about them: the gate does not run, or its queue is full. They are let by, and so counted. With
@@ -304,7 +314,7 @@ void Chains::missed(const Hook& hook) {
     rule(hook, hook.ours, fmt::format("-p tcp --syn -m conntrack {} -j {}", which, drop));
   if (rules_.queue != 0) {
     rule(hook, drop, fmt::format("-m mark ! --mark {} -j RETURN", masked(mark_take)));
-    if (rules_.open) rule(hook, drop, fmt::format("-m connmark --mark {} -j RETURN", masked(mark_pass)));
+    if (rules_.open) rule(hook, drop, going_by() + " -j RETURN");
   }
   if (hook.chain == "OUTPUT") leave_our_own(hook, drop);
   for (const Diversion* each : all) {

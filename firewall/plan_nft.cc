@@ -209,7 +209,7 @@ class NftText {
     line("ct state untracked return");
     if (rules_.queue != 0) {
       line(marked(mark_take, "!=") + " return");
-      if (rules_.open) line(fmt::format("ct mark & {:#010x} == {:#010x} return", mark_mask, mark_pass));
+      if (rules_.open) line(going_by() + " return");
     }
     if (hook == "output") text_ += nft::not_our_own(rules_);
     for (const Diversion* each : all)
@@ -240,14 +240,16 @@ class NftText {
     dispatch_all(wanted);
     end();
   }
-  // With a gate. What it has not decided about goes by; so does its first packet when that is sent again, and taken by
-  // now, for nat is asked about a connection once.
+  // With a gate. What it has not decided about, or let by as the proxy was not ready, goes by; so does its first packet
+  // when that is sent again, and taken by now, for nat is asked about a connection once.
   template <class Wanted>
   void taken_alone(Wanted wanted) {
     if (rules_.queue == 0) return;
-    if (rules_.open)
+    if (rules_.open) {
+      line(marked(mark_pass) + " " + remember(mark_pass));
       for (const Diversion* each : those(wanted))
         dispatch(*each, fmt::format("{} {} {}", only_syn, marked(0), remember(mark_pass)));
+    }
     line(marked(mark_take, "!=") + " return");
   }
   // What is done with the packets of connections that we have: those that were diverted, and those with a spoofed
@@ -264,8 +266,9 @@ class NftText {
                    fmt::format("meta mark set meta mark & {:#010x} | {:#010x} accept", ~mark_mask, mark_divert));
     begin("prerouting_mangle", "filter hook prerouting priority mangle");
     if (rules_.queue != 0) {
+      if (rules_.open) line(marked(mark_take) + " " + going_by() + " return");
       for (const std::uint32_t mark : {mark_take, mark_pass})
-        line(fmt::format("{} ct mark & {:#010x} == 0x00000000 {}", marked(mark), mark_mask, remember(mark)));
+        line(fmt::format("{} ct mark & {:#010x} != {:#010x} {}", marked(mark), mark_mask, mark_own, remember(mark)));
       line(marked(mark_reset) + " return");
     }
     // Not for first packets: a socket that remembers a connection from the same port (TIME_WAIT) is transparent, too, and
@@ -282,6 +285,11 @@ class NftText {
       if (rules_.overtaken(each)) dispatch(each, "return");
     }
     end();
+  }
+  // And no answer has come yet: what the client begins from the same port later is another connection, whose first packet
+  // connection tracking may take for this one's.
+  static std::string going_by() {
+    return fmt::format("ct state new ct mark & {:#010x} == {:#010x}", mark_mask, mark_pass);
   }
   static std::string remember(std::uint32_t mark) {  // for the connection
     return fmt::format("ct mark set ct mark & {:#010x} | {:#010x}", ~mark_mask, mark);

@@ -174,26 +174,38 @@ Fate fate_of_rules(const Arguments& arguments, const std::string& directory) {
   return stays_closed(**state) ? Fate::stays : Fate::breaks;
 }
 
-// New connections go by at once; those that are diverted get time to end. False: there is no such thing.
-bool let_by(const Arguments& arguments, const std::string& directory, Shown& shown) {
-  const auto aside = firewall::step_aside(directory, shown.watch());
-  if (!aside)
-    for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
-  if (!aside || !*aside) return false;
+std::string waited_for(const std::optional<firewall::Diverted>& found, std::chrono::seconds longest) {
+  if (!found) return fmt::format("the kernel does not say what is diverted: waiting {} s for it", longest.count());
+  return fmt::format("{} diverted connections go on; the rest of the rules goes with the last one, in {} s at the latest",
+                     found->served + found->left, longest.count());
+}
+
+// Those that are diverted get time to end, where new ones go by.
+void wait_for_running(const Arguments& arguments, const std::string& directory) {
   const bool terminal = !arguments.json && ::isatty(STDERR_FILENO) != 0;
   bool told = false;
-  const auto tell = [&](std::size_t running) {
+  const auto tell = [&](const std::optional<firewall::Diverted>& found) {
     if (!arguments.json && (terminal || !told))
-      fmt::print(stderr,
-                 "{}gatepost: {} diverted connections go on; the rest of the rules goes with the last one, in {} s at "
-                 "the latest{}",
-                 terminal ? "\r" : "", running, arguments.drain.count(), terminal ? " " : "\n");
+      fmt::print(stderr, "{}gatepost: {}{}", terminal ? "\r" : "", waited_for(found, arguments.drain), terminal ? " " : "\n");
     told = true;
   };
-  const std::size_t left = firewall::wait_for_diverted(directory, arguments.drain, tell);
+  const auto left = firewall::wait_for_diverted(directory, arguments.drain, tell);
   if (told && terminal) fmt::print(stderr, "\n");
-  if (left != 0) firewall_complain(fmt::format("{} diverted connections may be cut off now", left));
-  return true;
+  if (left && left->served + left->left != 0)
+    firewall_complain(fmt::format("{} diverted connections may be cut off now", left->served + left->left));
+}
+
+// Nothing: there is no gentle way, or it has failed for a reason that does not keep the rules from going at once.
+std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& arguments, const std::string& directory,
+                                                          Shown& shown) {
+  if (arguments.drain.count() == 0) return std::nullopt;
+  auto aside = firewall::step_aside(directory, shown.watch());
+  if (!aside && aside.error().kind == Failure::Kind::permission) return aside;
+  if (!aside)
+    for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
+  if (!aside || !*aside) return std::nullopt;
+  wait_for_running(arguments, directory);
+  return firewall::remove_what_stepped_aside(directory, shown.watch());
 }
 
 int remove_command(const Arguments& arguments) {
@@ -206,8 +218,8 @@ int remove_command(const Arguments& arguments) {
         "they were cut while they went in, so all of them go, although firewall.gate.on_failure is \"closed\": new "
         "connections go by gatepost, unscanned");
   Shown shown{arguments.json};
-  if (arguments.drain.count() > 0 && let_by(arguments, where.directory, shown))
-    return told(firewall::remove_what_stepped_aside(where.directory, shown.watch()), arguments, "removed",
+  if (const auto gently = remove_gently(arguments, where.directory, shown))
+    return told(*gently, arguments, "removed",
                 "others were at work meanwhile: what is in force now, if anything, is theirs", EX_TEMPFAIL);
   auto done = firewall::remove(where.directory, shown.watch());
   if (done && !*done && where.broken) return EX_CONFIG;

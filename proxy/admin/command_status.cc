@@ -42,7 +42,8 @@ std::string table_of(const firewall::State& state, const firewall::Counters& cou
     text += fmt::format("{:<24} {:<8} IPv{} {:>13}\n", each.listener, firewall::to_string(each.scope),
                         number_of(each.version), found == counters.end() ? "no rule" : std::to_string(found->second));
   }
-  text += fmt::format("{} diverted connections run now\n", firewall::diverted_connections(state.plan));
+  if (const auto running = firewall::diverted_connections(state.plan))
+    text += fmt::format("{} diverted connections run now\n", running->served);
   for (const firewall::Diversion& each : state.plan.diversions)
     if (const auto found = counters.find(dropped_label(each)); found != counters.end())
       text += fmt::format("{} first packets were dropped on {} ({}, {}, IPv{})\n", found->second,
@@ -83,8 +84,9 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
                     .add("aside", Node::of(state.phase == Phase::aside))
                     .add("confirmed", Node::of(state.phase == Phase::applied || state.phase == Phase::aside))
                     .add("backend", Node::of(firewall::to_string(state.plan.backend)))
-                    .add("running", Node::of(std::uint64_t{firewall::diverted_connections(state.plan)}))
                     .add("rules", std::move(rules));
+  if (const auto running = firewall::diverted_connections(state.plan))
+    status.add("running", Node::of(std::uint64_t{running->served}));
   if (const auto by = unscanned(state, counters)) status.add("unscanned", Node::of(*by));
   Node passed = Node::array();
   for (const auto& [listener, connections] : passed_on(state, directory))

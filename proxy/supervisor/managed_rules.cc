@@ -17,8 +17,7 @@ namespace {
 
 using admin::Level;
 
-// That were sent to whoever takes none: the kernel sends them again, after pauses that double.
-constexpr std::chrono::seconds for_last_packets{5};
+constexpr int most_tries_aside = 2;
 constexpr std::size_t longest_sentence = 4096;  // programs may have a lot to say about what failed
 
 bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
@@ -51,9 +50,20 @@ bool told(const std::expected<bool, firewall::Failure>& removed, const ManagedRu
   return false;
 }
 
+// A program that fails once, or somebody who has the lock for long, cuts nobody off.
+std::expected<bool, firewall::Failure> step_aside(const std::string& directory, const ManagedRules::Say& say) {
+  auto aside = firewall::step_aside(directory, unseen);
+  for (int tries = 1; !aside && tries < most_tries_aside; ++tries) {
+    for (const std::string& sentence : aside.error().sentences)
+      say(Level::error, "the rules of the packet filter cannot step aside, next try now: " + sentence);
+    aside = firewall::step_aside(directory, unseen);
+  }
+  return aside;
+}
+
 bool take_out(const config::Config& config, const ManagedRules::Say& say) {
   const std::string& directory = config.firewall.state_directory;
-  const auto aside = firewall::step_aside(directory, unseen);
+  const auto aside = step_aside(directory, say);
   if (aside && *aside) {
     say(Level::info, "the rules of the packet filter let new connections go by gatepost; those that it has go on");
     return true;
@@ -64,13 +74,14 @@ bool take_out(const config::Config& config, const ManagedRules::Say& say) {
   return told(firewall::remove(directory, unseen), say);
 }
 
+// Nobody is served by us any more. What others serve is another gatepost's, which has stepped aside like us.
 bool take_out_the_rest(const config::Config& config, const ManagedRules::Say& say) {
   const std::string& directory = config.firewall.state_directory;
-  const std::size_t left = firewall::wait_for_diverted(directory, for_last_packets, [](std::size_t) {});
-  if (left != 0)
-    say(Level::warning, fmt::format("{} connections that have ended here wait for their clients or servers to take "
-                                    "what was sent last, and are not waited for any longer",
-                                    left));
+  const auto found = firewall::wait_for_diverted(directory, config.limits.drain + firewall::for_last_packets, [](auto) {});
+  if (found && found->served + found->left != 0)
+    say(Level::warning, fmt::format("{} diverted connections are not waited for any longer: their clients or servers do "
+                                    "not take what was sent last, or another gatepost serves them",
+                                    found->served + found->left));
   return told(firewall::remove_what_stepped_aside(directory, unseen), say);
 }
 
@@ -139,11 +150,14 @@ ManagedRules::Order ManagedRules::order_for_withdrawal() {
   return Order::withdraw;
 }
 
-// What has not stepped aside is gone, stays closed, or is somebody else's.
-ManagedRules::Order ManagedRules::order_for_finish() const {
+ManagedRules::Order ManagedRules::order_for_finish() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
-  const bool aside = state && *state && (*state)->phase == firewall::State::Phase::aside;
-  return aside ? Order::finish : Order::none;
+  if (!state || !*state || stays_closed(**state)) return Order::none;
+  if ((*state)->phase == firewall::State::Phase::aside) return Order::finish;
+  log_.say(0, Level::warning,
+           "rules of the packet filter were applied while gatepost ended, and stay: if no other gatepost serves what they "
+           "divert, run gatepost firewall remove");
+  return Order::none;
 }
 
 void ManagedRules::act(Clock::time_point now) {

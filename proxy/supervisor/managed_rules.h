@@ -66,7 +66,7 @@ class ManagedRules {
  private:
   enum class Order { none, put_in, withdraw, finish };
   Order order_for_withdrawal();
-  Order order_for_finish() const;
+  Order order_for_finish();
   void start(Order order, Clock::time_point now);
   void died(const std::string& how, Clock::time_point now);
 

@@ -17,7 +17,7 @@ WAYS = ("redirect", "tproxy")
 BY = "let new connections go by gatepost"
 
 
-class Running(Firewall):
+class RunningStage(Firewall):
     def setUp(self):
         super().setUp()
         self.servers = {version: Server(self.world.server, version) for version in (4, 6)}
@@ -72,6 +72,17 @@ class Running(Firewall):
             wire.say(b"QUIT")
         return code != 250
 
+    def assert_nothing_is_left(self, status=0):
+        got, log = self.gatepost.wait()
+        self.assertEqual(got, status, log)
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    def deaf(self, verb):
+        """What gatepost says in the server's name does not come to the client any more (verb "-A"), or again."""
+        self.world.client.run(["iptables", "-w", verb, "INPUT", "-p", "tcp", "--sport", "25", "-j", "DROP"])
+
+
+class Running(RunningStage):
     def test_what_ran_before_the_rules_goes_on(self):
         for backend, way in self.each_kind():
             self.serve(backend, way)
@@ -84,11 +95,6 @@ class Running(Firewall):
             self.assertMultiLineEqual(snapshot(self.gateway), self.before)
             self.gatepost.__exit__(None)
 
-    def assert_nothing_is_left(self, status=0):
-        got, log = self.gatepost.wait()
-        self.assertEqual(got, status, log)
-        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
-
     def test_a_message_gets_its_250_through_rules_that_go(self):
         for backend, way in self.each_kind():
             gatepost = self.serve(backend, way, manage=True)
@@ -99,10 +105,6 @@ class Running(Firewall):
                 self.assertFalse(self.is_scanned(version))
                 self.assert_rest_is_taken(wire, version)
             self.assert_nothing_is_left()
-
-    def deaf(self, verb):
-        """What gatepost says in the server's name does not come to the client any more (verb "-A"), or again."""
-        self.world.client.run(["iptables", "-w", verb, "INPUT", "-p", "tcp", "--sport", "25", "-j", "DROP"])
 
     def test_rules_stay_until_a_client_has_its_last_reply(self):
         for backend, way in self.each_kind():
@@ -126,7 +128,7 @@ class Running(Firewall):
         gatepost.log.wait_for(BY)
         self.deaf("-A")
         wire.send(MESSAGE[10:] + b".\r\n")
-        gatepost.log.wait_for("1 connections that have ended here wait for their clients or servers")
+        gatepost.log.wait_for("1 diverted connections are not waited for any longer")
         self.assert_nothing_is_left()
 
     def test_what_runs_for_too_long_is_cut_by_gatepost_and_not_by_the_rules(self):
@@ -217,7 +219,7 @@ class Running(Firewall):
             self.assert_nothing_is_left()
 
 
-class Reused(Running):
+class Reused(RunningStage):
     """A port that a client takes again while gatepost still remembers the connection before (TIME_WAIT, for it closes first)."""
 
     def messages(self, wire):

@@ -18,6 +18,7 @@ if [[ -e @PLACE@/at && $line == "$(<@PLACE@/at)" && ( -z $input || ${input,,} ==
   rm "@PLACE@/at"
   case $(<@PLACE@/then) in
     fail) echo "told to fail" >&2; exit 1 ;;
+    "fail twice") printf %s "$line" >"@PLACE@/at"; printf fail >"@PLACE@/then"; echo "told to fail" >&2; exit 1 ;;
     hang) echo $$ >"@PLACE@/hanging"; exec sleep 600 ;;
     wait) echo $$ >"@PLACE@/hanging"; read -r <"@PLACE@/go" ;;
   esac
@@ -45,7 +46,8 @@ class Tools:
         self.before = ("unshare", "-m", "/bin/bash", "-c", script, "bash")  # words in front of the command
 
     def at(self, step, then):
-        """The next time that this command line is run: "fail", "hang", or "wait" for go_on."""
+        """The next time that this command line is run: "fail", "hang", or "wait" for go_on; the next two times: "fail
+        twice"."""
         self._write("at", " ".join(step["argv"]))
         self._write("then", then)
 

@@ -3,6 +3,7 @@
 a gate, without one in both kinds of failure, and gone without a trace."""
 import contextlib
 import errno
+import itertools
 import unittest
 
 from common import ROOT, wait_until
@@ -48,6 +49,8 @@ class GateStage(Firewall):
 
 
 class GateRules(GateStage):
+    ports = itertools.count(42000)
+
     def test_forwarded_and_redirected(self):
         before = snapshot(self.gateway)
         self.apply(protected=list(SERVER.values()))
@@ -114,22 +117,73 @@ class GateRules(GateStage):
         for tool in TOOLS.values():
             self.world.server.run([tool, "-w", verb, "INPUT", "-p", "tcp", "--dport", "25", "-j", "DROP"])
 
-    def test_what_began_to_go_by_goes_by_when_the_gate_is_back(self):
-        """The server has not seen its first packet, which is sent again after a second."""
-        self.apply(protected=list(SERVER.values()), on_failure="open")
-        self.forwarded()
+    def begun(self):
+        """By each family: the server has not seen the first packet, which is sent again after a second."""
         self.drop_at_server("-A")
-        begun = {version: self.enterContext(self.world.client.socket(version)) for version in VERSIONS}
-        for version, client in begun.items():
+        all_begun = [self.enterContext(self.world.client.socket(version)) for version in VERSIONS]
+        for version, client in zip(VERSIONS, all_begun):
             client.setblocking(False)
             self.assertEqual(client.connect_ex((SERVER[version], 25)), errno.EINPROGRESS)
             wait_until(lambda version=version: self.dropped(version), "the first packet")
+        return all_begun
+
+    def assert_server_answers(self, begun):
+        self.drop_at_server("-D")
+        for client in begun:
+            client.settimeout(PATIENCE)
+            self.assertTrue(client.recv(100).startswith(b"220 server"))
+
+    def test_what_began_to_go_by_goes_by_when_the_gate_is_back(self):
+        self.apply(protected=list(SERVER.values()), on_failure="open")
+        self.forwarded()
+        begun = self.begun()
         with self.gate(open=True):
-            self.drop_at_server("-D")
-            for client in begun.values():
-                client.settimeout(PATIENCE)
-                self.assertTrue(client.recv(100).startswith(b"220 server"))
+            self.assert_server_answers(begun)
             self.each_answers("gatepost")
+
+    def test_what_began_to_go_by_goes_by_when_the_proxy_is_ready(self):
+        self.apply(protected=list(SERVER.values()), on_failure="open")
+        self.forwarded()
+        with self.gate(open=True, ready=False) as gate:
+            begun = self.begun()
+            gate.control.send(b"ready")
+            self.assert_server_answers(begun)
+            self.each_answers("gatepost")
+
+    def test_nothing_else_goes_by_on_the_port_of_what_went_by(self):
+        """The server has forgotten a connection that the client does not close, where connection tracking remembers it."""
+        for way, host, stand_in in (("redirect", ANY, {}), ("tproxy", LOOPBACK, {"transparent": True})):
+            self.apply(way=way, host=host, protected=list(SERVER.values()), on_failure="open", downstream="original")
+            port = next(self.ports)
+            with contextlib.ExitStack() as stack:
+                for version in VERSIONS:
+                    more = {**stand_in, "address": LOOPBACK[version]} if stand_in else {}
+                    stack.enter_context(StandIn(self.gateway, version, PORT, "gatepost", **more))
+                for version in VERSIONS:
+                    with self.subTest(way=way, version=version):
+                        self.by_and_forgotten(version, port)
+                        with self.gate(open=True):
+                            answer = reach(self.world.client, version, SERVER[version], 25, source=(CLIENT[version], port), patience=BRIEF)
+                            self.assertEqual(answer[0], "silence" if way == "redirect" else "gatepost")
+            self.rules.run("remove", "--drain", "0")
+
+    def by_and_forgotten(self, version, port):
+        source = (CLIENT[version], port)
+        with StandIn(self.world.server, version, 25, "server"):
+            client = self.world.client.connect(version, SERVER[version], 25, source=source)
+            self.assertTrue(client.recv(100).startswith(b"220 server"))
+            with self.cut_off(version):
+                for where, what in ((self.world.client, "dst"), (self.world.server, "src")):
+                    where.run(["ss", "-K", what, f"[{SERVER[version]}]" if version == 6 else SERVER[version]])
+                client.close()
+
+    @contextlib.contextmanager
+    def cut_off(self, version):
+        """Nobody hears from the client."""
+        rule = ["FORWARD", "-p", "tcp", "-j", "DROP"]
+        self.gateway.run([TOOLS[version], "-w", "-I", *rule])
+        yield
+        self.gateway.run([TOOLS[version], "-w", "-D", *rule])
 
     def test_our_own_connections_never_see_the_gate(self):
         self.apply(scopes=["output"], direction="outgoing")  # and there is no gate

@@ -198,7 +198,7 @@ class ManagedRules(Firewall):
     def test_rules_that_cannot_step_aside_go_at_once(self):
         for backend in self.each_backend():
             gatepost = self.serve(backend)
-            self.tools.at({"argv": STEPS[backend, OUT]}, "fail")
+            self.tools.at({"argv": STEPS[backend, OUT]}, "fail twice")
             gatepost.signal(signal.SIGTERM)
             gatepost.log.wait_for("the rules of the packet filter go at once, and what they divert may be cut off: .* told to fail")
             self.assert_ended_without_trace()
