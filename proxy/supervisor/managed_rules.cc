@@ -85,6 +85,17 @@ bool take_out_the_rest(const config::Config& config, const ManagedRules::Say& sa
   return told(firewall::remove_what_stepped_aside(directory, unseen), say);
 }
 
+bool look_after(const config::Config& config, const ManagedRules::Say& say) {
+  const auto state = firewall::load_state(config.firewall.state_directory);
+  if (!state || !*state) return put_in_force(config, say);
+  const std::vector<std::string> missing = firewall::missing_parts((*state)->plan);
+  if (missing.empty()) return true;
+  say(Level::error, fmt::format("rules of the packet filter have gone, {} of {} among them: somebody has flushed them, and new "
+                                "connections went by gatepost, unscanned; they go in again",
+                                missing.front(), missing.size()));
+  return put_in_force(config, say);
+}
+
 // From the child to the log: the level as a digit, and the sentence.
 std::string packet_of(Level level, std::string_view sentence) {
   return fmt::format("{}{}", static_cast<int>(level), sentence.substr(0, longest_sentence));
@@ -98,7 +109,7 @@ Level level_in(const std::string& packet) {
 
 ManagedRules::ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log,
                            std::function<void()> before_withdrawal)
-    : ManagedRules(std::move(config), log, std::move(before_withdrawal), {put_in_force, take_out, take_out_the_rest}) {}
+    : ManagedRules(std::move(config), log, std::move(before_withdrawal), {put_in_force, take_out, take_out_the_rest, look_after}) {}
 
 void ManagedRules::put_in() {
   if (config_->firewall.manage && wanted_ == Order::none) wanted_ = Order::put_in;
@@ -160,8 +171,36 @@ ManagedRules::Order ManagedRules::order_for_finish() {
   return Order::none;
 }
 
+// Not what was removed by hand, nor what somebody is at: that has gone, or steps aside, or waits to be confirmed.
+bool ManagedRules::may_look() {
+  const auto state = firewall::load_state(config_->firewall.state_directory);
+  if (!state) return false;
+  if (*state) by_hand_ = false;
+  if (*state) return (*state)->phase == firewall::State::Phase::applied;
+  if (in_force_ && !by_hand_)
+    log_.say(0, Level::warning,
+             "the rules of the packet filter were removed by hand: new connections go by gatepost, unscanned, until they "
+             "are applied again");
+  by_hand_ = by_hand_ || in_force_;
+  return !by_hand_;
+}
+
+void ManagedRules::look(Clock::time_point now) {
+  if (wanted_ != Order::put_in || now < look_due_ || !child_.due(now)) return;
+  look_due_ = now + between_looks;
+  if (may_look()) start(Order::look, now);
+}
+
+void ManagedRules::note(bool in_force, Clock::time_point now) {
+  in_force_ = in_force_ || in_force;
+  if (in_force) until_next_try_ = between_looks;
+  look_due_ = now + until_next_try_;
+  if (!in_force) until_next_try_ = std::min(2 * until_next_try_, most_between_tries);
+}
+
 void ManagedRules::act(Clock::time_point now) {
-  if (settled() || !child_.due(now)) return;
+  if (settled()) return look(now);
+  if (!child_.due(now)) return;
   const Order order = wanted_ == Order::withdraw ? order_for_withdrawal()
                       : wanted_ == Order::finish ? order_for_finish()
                                                  : wanted_;
@@ -173,10 +212,14 @@ void ManagedRules::act(Clock::time_point now) {
   start(order, now);
 }
 
+const ManagedRules::Work& ManagedRules::work_of(Order order) const {
+  if (order == Order::put_in) return works_.put_in;
+  if (order == Order::look) return works_.look;
+  return order == Order::withdraw ? works_.withdraw : works_.finish;
+}
+
 void ManagedRules::start(Order order, Clock::time_point now) {
-  const Work& work = order == Order::put_in     ? works_.put_in
-                     : order == Order::withdraw ? works_.withdraw
-                                                : works_.finish;
+  const Work& work = work_of(order);
   const pid_t parent = ::getpid();
   const auto body = [this, &work, parent](scanner::OwnedFd control) {
     if (!die_with(parent)) return EX_OSERR;
@@ -205,6 +248,7 @@ void ManagedRules::died(const std::string& how, Clock::time_point now) {
   const bool again = deaths_ < most_tries;
   if (!again) done_ = under_way_;
   left_ = left_ || (!again && under_way_ != Order::put_in);
+  if (under_way_ == Order::put_in) note(false, now);
   const auto pause = child_.buried(now);
   log_.say(0, Level::error,
            fmt::format("the rules of the packet filter are not {}: {}; {}", what, how,
@@ -214,8 +258,10 @@ void ManagedRules::died(const std::string& how, Clock::time_point now) {
 }
 
 std::optional<Clock::time_point> ManagedRules::next_due() const {
-  if (settled() || child_.running()) return std::nullopt;
-  return child_.start_at();
+  if (child_.running()) return std::nullopt;
+  if (!settled()) return child_.start_at();
+  if (wanted_ != Order::put_in) return std::nullopt;
+  return std::max(look_due_, child_.start_at());
 }
 
 void ManagedRules::add_poll(std::vector<pollfd>& polls) const {
@@ -228,7 +274,14 @@ void ManagedRules::hear() {
 
 bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {
   if (pid <= 0 || child_.pid() != pid) return false;
-  hear();           // what it said before it died
+  hear();  // what it said before it died
+  if (under_way_ == Order::look) {
+    under_way_ = Order::none;
+    child_.expect_end(now);
+    child_.buried(now);
+    note(end.signal == 0 && end.status == EX_OK, now);
+    return true;
+  }
   if (settled()) {  // abandoned
     child_.buried(now);
     under_way_ = Order::none;
@@ -240,7 +293,8 @@ bool ManagedRules::bury(pid_t pid, const End& end, Clock::time_point now) {
   }
   child_.expect_end(now);
   child_.buried(now);
-  if (under_way_ != Order::put_in) left_ = end.status != EX_OK;
+  if (under_way_ == Order::put_in) note(end.status == EX_OK, now);
+  else left_ = end.status != EX_OK;
   done_ = std::exchange(under_way_, Order::none);
   deaths_ = 0;
   return true;

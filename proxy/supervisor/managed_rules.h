@@ -9,6 +9,10 @@
 // program and, before them, that of the wait for others who change rules; `abandon` is for who has a limit of its own.
 // A child that dies is followed by another one, which finds in the state file what was begun.
 //
+// While gatepost serves, rules that could not be put in are tried again, after pauses that double; and twice a minute
+// a child looks whether they are still there, for whoever flushes a ruleset flushes ours, too. Rules that were removed
+// by hand stay away.
+//
 // What is withdrawn is what the state file says, whoever put it in: rules of an earlier life, too. Rules with a gate
 // that is fail-closed stay; where only a part of them may be in, they go in once more, and are withdrawn if that fails.
 #pragma once
@@ -34,8 +38,10 @@ class ManagedRules {
   using Work = std::function<bool(const config::Config&, const Say&)>;
   struct Works {
     Work put_in, withdraw, finish;
+    Work look{};  // after rules that somebody may have flushed; false when they are not in force
   };
   static constexpr unsigned most_tries = 3;  // of children that die
+  static constexpr std::chrono::seconds between_looks{30}, most_between_tries{600};
 
   // `before_withdrawal` is called when it is certain that the rules go.
   ManagedRules(std::shared_ptr<const config::Config> config, admin::Log& log, std::function<void()> before_withdrawal);
@@ -64,10 +70,14 @@ class ManagedRules {
   bool bury(pid_t pid, const End& end, Clock::time_point now);  // false: it is none of ours
 
  private:
-  enum class Order { none, put_in, withdraw, finish };
+  enum class Order { none, put_in, withdraw, finish, look };
   Order order_for_withdrawal();
   Order order_for_finish();
+  const Work& work_of(Order order) const;
   void start(Order order, Clock::time_point now);
+  void look(Clock::time_point now);
+  bool may_look();
+  void note(bool in_force, Clock::time_point now);
   void died(const std::string& how, Clock::time_point now);
 
   std::shared_ptr<const config::Config> config_;
@@ -76,6 +86,9 @@ class ManagedRules {
   Works works_;
   Order wanted_ = Order::none, done_ = Order::none, under_way_ = Order::none;
   unsigned deaths_ = 0;
+  bool in_force_ = false, by_hand_ = false;  // as far as is known; removed by hand, and the log has heard of it
+  Clock::time_point look_due_{};
+  std::chrono::seconds until_next_try_ = between_looks;
   bool left_ = false;
   bool completed_ = false;  // or tried to: rules that have to stay and were only half in
   Child child_{"rules"};

@@ -6,7 +6,7 @@ import shutil
 import signal
 import unittest
 
-from common import PROGRAM, Gatepost, children_of, config_for, role_of, wait_until
+from common import PROGRAM, Gatepost, children_of, config_for, only_when_full, role_of, wait_until
 from firewall_case import BACKENDS, Firewall
 from firewall_tools import Tools
 from firewall_world import CLIENT, FAR, SERVER, _enter, snapshot
@@ -194,6 +194,35 @@ class ManagedRules(Firewall):
         self.assertIn("the rules of the packet filter are withdrawn", said)
         self.assertIn("cannot start", said)
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    @only_when_full
+    def test_rules_that_cannot_go_in_are_tried_again(self):
+        self.tools.at({"argv": STEPS["nft", IN]}, "fail")
+        gatepost = self.serve("nft")
+        gatepost.log.wait_for("nothing is intercepted: .* told to fail")
+        self.assertEqual(self.greeted_by(), "the server")
+        gatepost.log.wait_for("the rules of the packet filter are in force", 40)
+        self.assertEqual(self.greeted_by(), "gatepost")
+        gatepost.signal(signal.SIGTERM)
+        self.assert_ended_without_trace()
+
+    def flushed(self, backend):
+        gatepost = self.serve(backend)
+        self.assertEqual(self.greeted_by(), "gatepost")
+        self.gateway.run(["nft", "flush", "ruleset"])
+        self.assertEqual(self.greeted_by(), "the server")
+        gatepost.log.wait_for("rules of the packet filter have gone, .*: somebody has flushed them", 40)
+        gatepost.log.wait_for("the rules of the packet filter are in force")
+        self.assertEqual(self.greeted_by(), "gatepost")
+        gatepost.signal(signal.SIGTERM)
+        self.assert_ended_without_trace()
+
+    def test_rules_that_somebody_flushes_come_back(self):
+        self.flushed("nft")
+
+    @only_when_full
+    def test_those_of_iptables_too(self):
+        self.flushed("iptables")
 
     def test_rules_that_cannot_step_aside_go_at_once(self):
         for backend in self.each_backend():

@@ -21,7 +21,8 @@ namespace {
 // Rules on a clock of the test's own; a child of theirs is waited for.
 class Stage {
  public:
-  Stage(ManagedRules::Work put_in, ManagedRules::Work withdraw, ManagedRules::Work finish = {}) {
+  Stage(ManagedRules::Work put_in, ManagedRules::Work withdraw, ManagedRules::Work finish = {},
+        ManagedRules::Work look = {}) {
     REQUIRE(::pipe(log_) == 0);
     char name[] = "/tmp/managed-rules-XXXXXX";
     REQUIRE(::mkdtemp(name) != nullptr);
@@ -30,7 +31,7 @@ class Stage {
     config->firewall.state_directory = directory_ = name;
     log_writer_.emplace(config->log, "test", log_[1], 0);
     rules_.emplace(
-        config, *log_writer_, [this] { ++withdrawals_; }, ManagedRules::Works{std::move(put_in), std::move(withdraw), std::move(finish)});
+        config, *log_writer_, [this] { ++withdrawals_; }, ManagedRules::Works{std::move(put_in), std::move(withdraw), std::move(finish), std::move(look)});
   }
   ~Stage() {
     ::close(log_[0]);
@@ -62,9 +63,11 @@ class Stage {
     return !polls.empty();
   }
   void start() { rules_->act(now_); }
-  void skip_to_next_try() {
+  std::chrono::seconds skip_to_next_try() {
+    const auto before = now_;
     now_ = std::max(now_, rules_->next_due().value_or(now_));
     rules_->act(now_);
+    return std::chrono::duration_cast<std::chrono::seconds>(now_ - before);
   }
   void bury() {
     int status = 0;
@@ -273,11 +276,59 @@ TEST_CASE("what is done or has failed is settled by one child, whose words are i
     stage.rules().put_in();
     CHECK(stage.lives(9) == 1);
     CHECK(stage.rules().settled());
-    CHECK_FALSE(stage.rules().next_due());
     const std::string log = stage.log();
     CHECK(log.find(well ? "done" : "xxxx") != std::string::npos);
     CHECK(log.size() < 5000);  // whatever a program says
   }
+}
+
+TEST_CASE("rules that could not be put in are tried again after pauses that double") {
+  Stage stage(fails, works, works, fails);
+  stage.rules().put_in();
+  CHECK(stage.lives(9) == 1);
+  std::vector<std::int64_t> pauses;
+  for (int i = 0; i < 7; ++i) {
+    pauses.push_back(stage.skip_to_next_try().count());
+    REQUIRE(stage.running());
+    CHECK(stage.rules().settled());  // nobody waits for it
+    stage.bury();
+  }
+  CHECK(pauses == std::vector<std::int64_t>{30, 60, 120, 240, 480, 600, 600});
+  stage.rules().withdraw();
+  CHECK(stage.lives(9) == 0);  // none are in
+}
+
+TEST_CASE("twice a minute somebody looks after the rules, but not while others are at it, nor when they were removed by hand") {
+  Stage stage(leaves<Phase::applied, false>, works, works, works);
+  stage.rules().put_in();
+  CHECK(stage.lives(9) == 1);
+  const auto looks = [&stage] {
+    CHECK(stage.skip_to_next_try() == std::chrono::seconds(30));
+    const bool looked = stage.running();
+    if (looked) stage.bury();
+    return looked;
+  };
+  CHECK(looks());
+  CHECK(looks());
+  for (const Phase phase : {Phase::unconfirmed, Phase::applying, Phase::aside}) {
+    leave(stage.directory(), phase, false);
+    CHECK_FALSE(looks());
+  }
+  std::filesystem::remove(stage.directory() + "/firewall.json");
+  CHECK_FALSE(looks());
+  CHECK_FALSE(looks());
+  leave(stage.directory(), Phase::applied, false);
+  CHECK(looks());
+  stage.skip_to_next_try();
+  stage.rules().withdraw();  // while somebody looks
+  CHECK_FALSE(stage.rules().settled());
+  stage.bury();
+  CHECK(stage.lives(9) == 1);
+  CHECK(stage.withdrawals() == 1);
+  const std::string log = stage.log();
+  const std::size_t said = log.find("were removed by hand");
+  CHECK(said != std::string::npos);
+  CHECK(log.find("were removed by hand", said + 1) == std::string::npos);
 }
 
 TEST_CASE("a child that dies is followed by another, three times in all") {
