@@ -222,13 +222,17 @@ void Chains::count_undecided() {
              once ? fmt::format("{} -j CONNMARK --set-xmark {}", counted, masked(mark_pass)) : counted);
   }
 }
-// The decision itself: the list of the banned, then the gate.
+// The decision itself: the skip lists, the list of the banned, then the gate. What is skipped is marked: with a gate
+// nothing else is let by.
 void Chains::decide(const Diversion& each, const Hook& raw) {
   const std::string chain = chain_of(each);
+  const std::string passed = "-j MARK --set-xmark " + masked(mark_pass);
+  if (!each.skip_sources.empty()) rule(raw, chain, listed("skip-src", each.skip_sources, "src") + " " + passed);
+  if (!each.skip_destinations.empty()) rule(raw, chain, listed("skip-dst", each.skip_destinations, "dst") + " " + passed);
+  if (!each.skip_sources.empty() || !each.skip_destinations.empty())
+    rule(raw, chain, fmt::format("-m mark --mark {} -j RETURN", masked(mark_pass)));
   if (rules_.bans) {
-    std::string spared;  // no RETURN, which would also go round the gate
-    if (!each.skip_sources.empty()) spared += " " + listed("skip-src", each.skip_sources, "src", "! ");
-    if (!each.skip_destinations.empty()) spared += " " + listed("skip-dst", each.skip_destinations, "dst", "! ");
+    std::string spared;
     const std::vector<std::string> never = networks_of(rules_.never_banned, version_);
     const std::string name = never_banned_set(version_);
     if (!never.empty()) {

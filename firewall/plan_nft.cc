@@ -297,16 +297,26 @@ class NftText {
   static std::string marked(std::uint32_t mark, std::string_view how = "==") {
     return fmt::format("meta mark & {:#010x} {} {:#010x}", mark_mask, how, mark);
   }
-  // The gate's: which first packets it decides about, and what is reset. What it takes alone is diverted (below).
+  // The gate's: which first packets it decides about, after the skip lists, and what is reset. What it takes alone is
+  // diverted (above).
   void first_packets() {
+    for (const Diversion& each : rules_.diversions) {
+      begin(each.label() + "-first");
+      const std::string passed = fmt::format("meta mark set meta mark & {:#010x} | {:#010x} return", ~mark_mask, mark_pass);
+      if (!each.skip_sources.empty())
+        line(fmt::format("{} saddr @{} {}", family(each), set_name("skip_sources", each), passed));
+      if (!each.skip_destinations.empty())
+        line(fmt::format("{} daddr @{} {}", family(each), set_name("skip_destinations", each), passed));
+      line(fmt::format("queue{} to {}", rules_.open ? " flags bypass" : "", rules_.queue_of(each)));
+      end();
+    }
     const auto queue = [this](std::string_view chain, std::string_view hook, auto wanted) {
       begin(chain, hook);
       line(fmt::format("tcp flags & (fin | syn | rst | ack) != syn return"));
       line(marked(0, "!=") + " return");
       if (chain == "output_raw") line(fmt::format("meta skuid {} return", rules_.proxy_uid));
       for (const Diversion& each : rules_.diversions)
-        if (wanted(each))
-          dispatch(each, fmt::format("queue{} to {}", rules_.open ? " flags bypass" : "", rules_.queue_of(each)));
+        if (wanted(each)) dispatch(each, "goto " + each.label() + "-first");
       end();
     };
     if (rules_.any(Scope::input) || rules_.any(Scope::forward))

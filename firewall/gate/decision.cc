@@ -15,8 +15,7 @@ std::uint32_t mark_after(std::uint32_t mark, Decision decision) {
 
 Gate::Gate(const Settings& settings, std::uint64_t seed) : open_(settings.open), rates_(seed) {
   for (const Listener& each : settings.listeners)
-    judges_.push_back({each.queue, each.connections, each.prefix_v4, each.prefix_v6, Networks(each.skip_sources),
-                       Networks(each.skip_destinations), false});
+    judges_.push_back({each.queue, each.connections, each.prefix_v4, each.prefix_v6, false});
 }
 
 Decision Gate::decide(std::uint16_t queue, const std::expected<Syn, Fault>& packet, Clock::time_point now) {
@@ -46,8 +45,6 @@ void Gate::set_full(std::uint16_t queue, bool full) {
 Decision Gate::choose(std::uint16_t queue, const std::expected<Syn, Fault>& packet, Clock::time_point now) {
   const auto listener = std::ranges::find(judges_, queue, &Judge::queue);
   if (!packet || listener == judges_.end()) return Decision::drop;
-  if (listener->skip_sources.contain(packet->source) || listener->skip_destinations.contain(packet->destination))
-    return Decision::pass;
   if (listener->connections != 0) {
     const Address network = network_of(packet->source, listener->prefix_v4, listener->prefix_v6);
     if (rates_.count(queue, network, now) > listener->connections) return Decision::reset;

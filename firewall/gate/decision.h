@@ -1,11 +1,11 @@
-// What becomes of a new connection, as a value: no packet, no kernel, no clock of its own.
+// What becomes of a new connection, as a value: no packet, no kernel, no clock of its own. What the skip lists hold does
+// not come here: the kernel lets it by, by the rules in force.
 #pragma once
 
 #include <cstdint>
 #include <expected>
 #include <vector>
 
-#include "firewall/gate/networks.h"
 #include "firewall/gate/packet.h"
 #include "firewall/gate/rates.h"
 #include "firewall/gate/settings.h"
@@ -14,7 +14,7 @@ namespace gate {
 
 enum class Decision {
   take,   // to the proxy
-  pass,   // left alone: in a skip list; and while the proxy is not ready or full, where failures leave the way open
+  pass,   // left alone: while the proxy is not ready or full, where failures leave the way open
   reset,  // answered by RST: too many from this network; and while the proxy is not ready or full, where they close it
   drop,   // no SYN at all
 };
@@ -44,7 +44,6 @@ class Gate {
   struct Judge {
     std::uint16_t queue;
     std::uint32_t connections, prefix_v4, prefix_v6;
-    Networks skip_sources, skip_destinations;
     bool full = false;
   };
   bool open_;

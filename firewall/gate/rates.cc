@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "firewall/gate/networks.h"
+#include "config/netmask.h"
 
 namespace gate {
 namespace {

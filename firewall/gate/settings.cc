@@ -10,16 +10,9 @@
 namespace gate {
 namespace {
 
-using config::Netmask;
 using firewall::Node;
 
 constexpr std::uint64_t most_number = 0xFFFF'FFFF;
-
-Node texts_of(const std::vector<Netmask>& netmasks) {
-  std::vector<std::string> texts;
-  for (const Netmask& each : netmasks) texts.push_back(each.text);
-  return firewall::texts(texts);
-}
 
 Node node_of(const Listener& listener) {
   return Node::object()
@@ -27,9 +20,7 @@ Node node_of(const Listener& listener) {
       .add("queue", Node::of(std::uint64_t{listener.queue}))
       .add("connections", Node::of(std::uint64_t{listener.connections}))
       .add("prefix_v4", Node::of(std::uint64_t{listener.prefix_v4}))
-      .add("prefix_v6", Node::of(std::uint64_t{listener.prefix_v6}))
-      .add("skip_sources", texts_of(listener.skip_sources))
-      .add("skip_destinations", texts_of(listener.skip_destinations));
+      .add("prefix_v6", Node::of(std::uint64_t{listener.prefix_v6}));
 }
 
 // Reads members; the first that is wrong is the error.
@@ -42,22 +33,12 @@ class Reader {
     fail(fmt::format("{} must be a number from {} to {}", key, least, most));
     return 0;
   }
-  std::vector<Netmask> netmasks(const Node& object, std::string_view key) {
-    std::vector<Netmask> all;
-    for (const std::string& text : firewall::texts_at(object, key)) {
-      if (auto netmask = config::parse_netmask(text)) all.push_back(std::move(*netmask));
-      else fail(fmt::format("{}: {} {}", key, text, netmask.error()));
-    }
-    return all;
-  }
   Listener listener(const Node& node) {
     return {.name = firewall::text_at(node, "name"),
             .queue = static_cast<std::uint16_t>(number(node, "queue", 0, 0xFFFF)),
             .connections = number(node, "connections", 0, most_number),
             .prefix_v4 = number(node, "prefix_v4", 0, 32),
-            .prefix_v6 = number(node, "prefix_v6", 0, 128),
-            .skip_sources = netmasks(node, "skip_sources"),
-            .skip_destinations = netmasks(node, "skip_destinations")};
+            .prefix_v6 = number(node, "prefix_v6", 0, 128)};
   }
   void fail(std::string why) {
     if (error.empty()) error = "the settings of the gate: " + std::move(why);
@@ -88,9 +69,7 @@ Settings settings_of(const config::Config& config) {
                                   .queue = static_cast<std::uint16_t>(gate.queue + i),
                                   .connections = connections_of(from),
                                   .prefix_v4 = from.client_prefix_v4,
-                                  .prefix_v6 = from.client_prefix_v6,
-                                  .skip_sources = from.skip_sources,
-                                  .skip_destinations = from.skip_destinations});
+                                  .prefix_v6 = from.client_prefix_v6});
   }
   return settings;
 }

@@ -17,7 +17,6 @@ struct Listener {
   std::uint16_t queue = 0;
   std::uint32_t connections = 0;  // per client network and minute; more are reset; 0 = any number
   std::uint32_t prefix_v4 = 32, prefix_v6 = 64;
-  std::vector<config::Netmask> skip_sources{}, skip_destinations{};
   bool operator==(const Listener&) const = default;
 };
 

@@ -149,7 +149,7 @@ def send(gateway, version, count):
 
 def gate_of(stage, version):
     """All of it is answered, or there is no figure. The range is not tracked, and dropped behind the decision. Every source
-    is new, counted, and looked up among a thousand networks."""
+    is new and counted; the kernel has looked it up among a thousand networks that are skipped."""
     count = stage.options.scaled(100_000)
     gateway = Gateway(stage, "redirect", None, version, {"queue": QUEUE}, max_client_connections=30,
                       skip_sources=[f"198.18.{i // 4}.{i % 4 * 64}/26" if version == 4 else f"2001:db8:b{i:03x}::/48"

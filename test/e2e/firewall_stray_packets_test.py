@@ -107,8 +107,8 @@ class StrayPacketsAndTheGate(Stray, GateStage):
         self.world.client.address("eth0", FRIEND[4] + "/24", FRIEND[6] + "/64")
         for on_failure in ("closed", "open"):
             with self.subTest(on_failure=on_failure):
-                self.apply(protected=list(SERVER.values()), on_failure=on_failure)
-                with self.gate(skip_sources=[FRIEND[4], FRIEND[6]], open=on_failure == "open"):
+                self.apply(protected=list(SERVER.values()), on_failure=on_failure, skip_sources=list(FRIEND.values()))
+                with self.gate(open=on_failure == "open"):
                     self.assertEqual(self.after_a_stray_ack(self.world.client, CLIENT, SERVER), ["silence"] * 2)
                     for version in FAMILIES:
                         self.assertEqual(reach(self.world.client, version, SERVER[version], 25, source=CLIENT[version])[0], "gatepost")
