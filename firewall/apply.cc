@@ -246,6 +246,7 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
   State state = **found;
   state.phase = State::Phase::applied;
+  state.deadline = 0;
   forget_previous(state);
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
   return true;

@@ -22,14 +22,14 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::minutes longest_wait{5};
 constexpr std::chrono::seconds for_what_runs{60};
 
-// Until the file says otherwise, or the time is over.
-void wait(const std::string& directory, const std::string& token, Clock::time_point until) {
+// Until the file says otherwise, or (false) the time is over.
+bool wait(const std::string& directory, const std::string& token, Clock::time_point until) {
   const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const bool watching =
       changes && ::inotify_add_watch(changes.get(), directory.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
   while (!is_settled(directory, token)) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
-    if (left <= 0) return;
+    if (left <= 0) return false;
     pollfd change{watching ? changes.get() : -1, POLLIN, 0};
     constexpr long longest = 3'600'000;
     ::poll(&change, 1, static_cast<int>(std::min<long>(left, longest)));
@@ -37,6 +37,7 @@ void wait(const std::string& directory, const std::string& token, Clock::time_po
     while (watching && ::read(changes.get(), events.data(), events.size()) > 0) {
     }
   }
+  return true;
 }
 
 // What is in force again had stepped aside, and nobody else may be left who would remove it.
@@ -48,11 +49,11 @@ void remove_at_last(const std::string& directory) {
 }
 
 void guard(const std::string& directory, const State& state, Clock::time_point until) {
-  wait(directory, state.token, until);
+  const bool settled = wait(directory, state.token, until);
   bool wait_and_remove = false;
   {
     const auto file = StateFile::lock(directory, longest_wait);  // else without it: these rules may lock somebody out
-    if (is_settled(directory, state.token)) {
+    if (settled || is_settled(directory, state.token)) {  // since then even the file may have gone
       if (file) file->sweep(state.token);
       return;
     }

@@ -183,8 +183,7 @@ std::expected<void, std::string> StateFile::save(const State& state) const {
 void StateFile::close(const State& state) const {
   State last = state;
   last.phase = State::Phase::removed;
-  const bool may_be_awaited = state.phase == State::Phase::applying || state.phase == State::Phase::unconfirmed;
-  const bool awaited = may_be_awaited && state.deadline > static_cast<std::uint64_t>(::time(nullptr));
+  const bool awaited = state.deadline > static_cast<std::uint64_t>(::time(nullptr));
   if (!awaited || !save(last)) erase();
 }
 

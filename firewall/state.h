@@ -29,7 +29,7 @@ struct State {
   std::optional<Plan> previous{};  // what was in force before this one; kept until it is confirmed
   bool previous_aside = false;     // and had stepped aside
   std::string token{};             // of one application, for whoever waits for its confirmation
-  std::uint64_t deadline = 0;      // seconds since 1970, of an unconfirmed one
+  std::uint64_t deadline = 0;      // seconds since 1970: until then somebody waits for its confirmation; 0 = nobody
 };
 
 // Read without a lock: the file is only ever replaced as a whole. Nothing when there is none, or one of an earlier

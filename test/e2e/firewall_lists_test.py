@@ -79,7 +79,7 @@ class Lists(Firewall):
         """nft does it all in one transaction."""
         listeners, gate, bans = self.listeners(way), {"gate": {"queue": QUEUE}}, {"bans": {"on": True}}
         before = snapshot(self.gateway)
-        with contextlib.closing(GateProgram(self.gateway, listeners=2, skip_sources=list(SKIPPED.values()))):
+        with contextlib.closing(GateProgram(self.gateway, listeners=2)):
             self.rules.run("apply", "-c", self.configured("iptables", *listeners))
             self.expect_both(way, "at first")
             for what, keys in (("a gate", gate), ("bans with it", {**gate, **bans}), ("the gate goes", bans), ("and comes", {**gate, **bans}),
