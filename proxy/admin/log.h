@@ -28,6 +28,9 @@ class Record {
   Record& quoted(std::string_view key, std::string_view value);  // reply="250 2.0.0 Ok"
   Record& number(std::string_view key, std::uint64_t value);
   Record& seconds(std::string_view key, double value);  // three decimals
+  // Whose client a line is about, and whose mail that is (config::told_direction): no key where that is empty.
+  Record& listener(std::string_view name, std::string_view direction);
+  Record& listener(const config::Listener& which);
   Record& message(std::string_view sentence);           // free text of a program event; JSON key "message"
   // The finished line without '\n': printable, valid UTF-8, at most 8 KiB (values cut at 512 octets, sentences at
   // 2,048, with "..." at the end; fields that do not fit any more are left out and `truncated=true` says so), one line.

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "config/direction.h"
 #include "proxy/admin/escape.h"
 #include "proxy/admin/log.h"
 
@@ -135,6 +136,13 @@ Record& Record::seconds(std::string_view key, double value) {
   const auto end = std::to_chars(digits, digits + sizeof digits, sane, std::chars_format::fixed, 3);
   return plain(key, std::string_view(digits, end.ptr));
 }
+
+Record& Record::listener(std::string_view name, std::string_view direction) {
+  text("listener", name);
+  return direction.empty() ? *this : text("direction", direction);
+}
+
+Record& Record::listener(const config::Listener& which) { return listener(which.name, config::told_direction(which)); }
 
 Record& Record::message(std::string_view sentence) {
   const std::size_t start = line_.size();

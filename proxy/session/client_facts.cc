@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "config/direction.h"
 #include "config/endpoint.h"
 #include "protocol/characters.h"
 #include "proxy/io/tcp_stream.h"
@@ -62,8 +63,7 @@ ClientFacts facts_of(const Arrival& arrival, const config::Listener& listener) {
   facts.port = port_of(peer);
   facts.loopback = facts.ip.empty() || is_loopback(peer);  // a UNIX socket is on this host
   facts.peer_is_here = facts.loopback || arrival.from_here;
-  const bool outgoing = listener.direction == config::Direction::outgoing;
-  if (outgoing || listener.intercept != config::Intercept::none) facts.direction = outgoing ? "outgoing" : "incoming";
+  facts.direction = config::told_direction(listener);
   facts.intercepted = arrival.intercepted;
   const sockaddr_storage& meant = arrival.intercepted ? arrival.intercepted->destination.address : arrival.local;
   facts.destination_ip = ip_of(meant);

@@ -55,7 +55,7 @@ struct Arrival {
 
 struct ClientFacts {
   std::string listener;
-  std::string_view direction{};  // "incoming" or "outgoing"; empty: nobody is to ask
+  std::string_view direction{};  // config::told_direction
   std::string peer;     // ip:port at the other end of the connection
   std::string address;  // ip:port of the client, the same unless somebody in front told another
   std::string ip;

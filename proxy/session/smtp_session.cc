@@ -367,8 +367,7 @@ SmtpState SmtpSession::actual_state() const {
 
 void SmtpSession::note(admin::Level level, std::string_view event, std::string_view detail) {
   admin::Record record(services_.config->log.format, level, trace_id_);
-  record.text("event", event).text("client", facts_.address).text("listener", facts_.listener);
-  if (!facts_.direction.empty()) record.text("direction", facts_.direction);
+  record.text("event", event).text("client", facts_.address).listener(facts_.listener, facts_.direction);
   if (facts_.intercepted) record.text("meant_for", facts_.intercepted->destination.text);
   if (!facts_.helo.empty()) record.path("helo", facts_.helo);
   if (!detail.empty()) record.quoted("detail", detail);

@@ -78,8 +78,8 @@ Task<> SmtpSession::pass_octets() {
   Tunnelled done;
   const auto tell_end = [&] {
     admin::Record record(services_.config->log.format, admin::Level::warning, trace_id_);
-    record.text("event", "passed_unscanned").text("client", facts_.address).text("listener", facts_.listener);
-    if (!facts_.direction.empty()) record.text("direction", facts_.direction);
+    record.text("event", "passed_unscanned").text("client", facts_.address);
+    record.listener(facts_.listener, facts_.direction);
     if (facts_.intercepted) record.text("meant_for", facts_.intercepted->destination.text);
     record.number("from_client", done.from_client).number("from_server", done.from_server).text("ended", done.ended);
     services_.log(admin::Level::warning, std::move(record));

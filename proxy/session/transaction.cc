@@ -106,8 +106,7 @@ void summarise(admin::Record& record, const Transaction& mail, const ClientFacts
   if (client.front) add_front(record, *client.front);
   if (client.tls) add_tls(record, *client.tls);
   if (!client.login.empty()) record.path("login", client.login);
-  record.text("listener", client.listener);
-  if (!client.direction.empty()) record.text("direction", client.direction);
+  record.listener(client.listener, client.direction);
   if (client.intercepted) record.text("meant_for", client.intercepted->destination.text);
   std::string address;
   if (mail.envelope.mail.reverse_path) append(address, *mail.envelope.mail.reverse_path);

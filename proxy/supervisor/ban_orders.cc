@@ -110,7 +110,7 @@ std::expected<config::Netmask, std::string> whom_to_ban(const BanRequest& reques
 }
 
 std::string BanOrders::Order::reason() const {
-  return fmt::format("{}, listener {}", to_string(request.what), listener);
+  return fmt::format("{}, listener {}", to_string(request.what), listener->name);
 }
 
 void BanOrders::take(const Message& message, Clock::time_point now) {
@@ -126,7 +126,7 @@ void BanOrders::take(const Message& message, Clock::time_point now) {
   const config::Listener& listener = config_->listeners[request->listener];
   const auto time = std::chrono::ceil<seconds>(listener.bans.rule_for(request->what).time);
   if (known(network->text, std::min(same_again, (time + seconds{1}) / 2), time, now)) return;
-  waiting_.push_back({*request, *network, time, listener.name});
+  waiting_.push_back({*request, *network, time, &listener});
 }
 
 void BanOrders::end() {
@@ -152,7 +152,7 @@ void BanOrders::refuse(const BanRequest& request, const std::string& why, Clock:
   if (known("not " + client, between_lines, {}, now) || ++refused_ > most_refused_lines) return;
   admin::Record line = log_.record(Level::warning);
   line.text("event", "not_banned").text("client", client);
-  line.text("listener", config_->listeners[request.listener].name).text("reason", to_string(request.what));
+  line.listener(config_->listeners[request.listener]).text("reason", to_string(request.what));
   line.message(why);
   log_.write(0, Level::warning, std::move(line));
 }
@@ -242,7 +242,7 @@ void BanOrders::tell(const Order& order, const std::string& outcome) {
   admin::Record line = log_.record(level);
   line.text("event", banned ? "banned" : "ban_failed").text("client", to_text(order.request.client));
   const std::string& network = banned ? banned->ban.network : order.network.text;
-  line.text("network", network).text("listener", order.listener).text("reason", to_string(order.request.what));
+  line.text("network", network).listener(*order.listener).text("reason", to_string(order.request.what));
   const seconds time = banned ? banned->ban.left : order.time;
   line.text("for", time == seconds{0} ? "until removed" : config::format_duration(time));
   if (banned) line.quoted("lift", "gatepost bans remove " + network);

@@ -54,7 +54,7 @@ class BanOrders {
     BanRequest request;
     config::Netmask network;
     std::chrono::seconds time{0};
-    std::string listener;
+    const config::Listener* listener;  // of config_
     std::string reason() const;
   };
   void refuse(const BanRequest& request, const std::string& why, Clock::time_point now);

@@ -27,6 +27,7 @@ class Bans(Stage):
 
     def begin(self, bans, never=(), scan=False, **listener):
         """Mail of the world for our server, by the gateway, for both families."""
+        self.direction = listener.get("direction", "incoming")
         keys = {"intercept": "redirect", "scopes": ["forward"], "downstream": "there", "bans": bans,
                 "protected": list(SERVER.values()), **listener}
         keys = {key: value for key, value in keys.items() if value is not None}
@@ -56,8 +57,8 @@ class Bans(Stage):
         lines = self.events(self.gatepost, event="banned", network=network)
         self.assertEqual(len(lines), 1)
         line = lines[0]
-        self.assertEqual((line["client"], line["reason"], line["listener"], line["lift"]),
-                         (CLIENT[version], reason, f"taken{version}", f"gatepost bans remove {network}"))
+        self.assertEqual((line["client"], line["reason"], line["listener"], line["direction"], line["lift"]),
+                         (CLIENT[version], reason, f"taken{version}", self.direction, f"gatepost bans remove {network}"))
         self.assertEqual(self.listed()[network]["reason"], f"{reason}, listener taken{version}")
         self.refused(version)
         return line
@@ -180,7 +181,7 @@ class Bans(Stage):
                     self.speak(wire, b"GET / HTTP/1.1")
             wait_until(lambda: self.events(self.gatepost, event="not_banned", client=CLIENT[version]), "the line about it")
             line = self.events(self.gatepost, event="not_banned", client=CLIENT[version])[0]
-            self.assertEqual((line["message"], line["reason"]), ("firewall.bans.never lists it", "errors"))
+            self.assertEqual((line["message"], line["reason"], line["direction"]), ("firewall.bans.never lists it", "errors", "incoming"))
             self.served(version)
         self.assertEqual(self.listed(), {})
         self.assertEqual(self.events(self.gatepost, event="banned"), [])
@@ -237,7 +238,7 @@ class Bans(Stage):
             self.speak(wire, b"GET / HTTP/1.1")
         wait_until(lambda: self.events(self.gatepost, event="ban_failed"), "the line about it")
         line = self.events(self.gatepost, event="ban_failed")[0]
-        self.assertEqual((line["level"], line["client"]), ("error", CLIENT[4]))
+        self.assertEqual((line["level"], line["client"], line["direction"]), ("error", CLIENT[4], "incoming"))
         self.assertIn("there is no list of banned clients", line["message"])
 
     def test_the_story_of_an_infected_client_in_our_network(self):

@@ -43,6 +43,10 @@ TEST_CASE("totals: what grew in an hour, and at the end all of it") {
   config::Config config;
   config.log.format = config::LogFormat::text;
   config.log.to = "stderr";
+  config.listeners.resize(2);
+  config.listeners[0].name = "in";
+  config.listeners[1].name = "out";
+  config.listeners[1].direction = config::Direction::outgoing;
   Refusals refusals;
   session::WithheldSets sets;
   session::WithheldLog withheld(sets);
@@ -55,6 +59,9 @@ TEST_CASE("totals: what grew in an hour, and at the end all of it") {
     totals.look(now + Totals::between);
     withheld.news("in", "mta", "192.0.2.1:25", {"ETRN"});
     CHECK(content_of(file.get()).find("ETRN") == std::string::npos);
+    withheld.news("out", "mta", "192.0.2.1:25", {"BURL"});
+    refusals.add(Refusal::loop, 1, {}, now);
+    refusals.add(Refusal::xclient_from, 0, {}, now);
     totals.end();
   }
   const std::string log = content_of(file.get());
@@ -64,8 +71,12 @@ TEST_CASE("totals: what grew in an hour, and at the end all of it") {
     return found;
   };
   CAPTURE(log);
-  CHECK(count("\"BURL\"") == 2);
+  CHECK(count("\"BURL\"") == 3);
   CHECK(count("\"ETRN\"") == 1);
+  CHECK(count("event=withheld_total, listener=in, downstream=mta") == 3);
+  CHECK(count("event=withheld_total, listener=out, direction=outgoing, downstream=mta") == 1);
+  CHECK(count("event=refused_total, reason=loop, listener=out, direction=outgoing, clients=1") == 1);
+  CHECK(count("event=identity_refused_total, reason=xclient_from, listener=in, attempts=1") == 1);
 }
 
 }  // namespace

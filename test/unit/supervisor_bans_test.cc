@@ -23,6 +23,7 @@ std::shared_ptr<config::Config> some_config() {
   config->listeners.resize(2);
   config->listeners[0].name = "in";
   config->listeners[0].bans.infected = {1, 10min, 90s};
+  config->listeners[0].intercept = config::Intercept::redirect;
   config->listeners[0].protected_networks = {net("192.0.2.24/29")};
   config->listeners[0].skip_sources = {net("198.51.100.64/28"), net("2001:db8:e::7")};
   config->listeners[0].xclient_from = {net("198.51.100.3")};
@@ -124,8 +125,8 @@ TEST_CASE("a client of whom a peer told is not banned, and the log has it, once 
   std::string said(65536, '\0');
   said.resize(static_cast<std::size_t>(std::max<ssize_t>(::read(pipe_ends[0], said.data(), said.size()), 0)));
   ::close(pipe_ends[0]);
-  CHECK(said.find("event=not_banned, client=198.51.100.9, listener=in, reason=infected, its packets are those of a peer "
-                  "that speaks for it") != std::string::npos);
+  CHECK(said.find("event=not_banned, client=198.51.100.9, listener=in, direction=incoming, reason=infected, its packets "
+                  "are those of a peer that speaks for it") != std::string::npos);
   CHECK(std::count(said.begin(), said.end(), '\n') == 2);
 }
 
