@@ -4,6 +4,7 @@ gatepost writes have tests of their own."""
 import contextlib
 import json
 import re
+import signal
 import socket
 import threading
 import unittest
@@ -256,20 +257,26 @@ class InterceptionTest(Stage):
                 self.assertEqual(refused[0]["listener"], "taken")
                 gatepost.__exit__(None)
 
-    def test_what_is_not_protected_is_no_destination(self):
-        self.server(4)
-        gatepost = self.serve(4, {"protected": ["198.51.100.0/24"]})
-        self.redirect(4)
-        with self.world.client.connect(4, SERVER[4], 25) as stray:
+    def assert_no_destination(self, version, port, reason, **listener):
+        server = self.server(version, port=port)
+        gatepost = self.serve(version, listener)
+        self.redirect(version, ports=str(port))
+        with self.world.client.connect(version, SERVER[version], port) as stray:
             self.assertEqual(stray.recv(100), b"")
-        self.assertEqual(len(self.refused(gatepost, "destination_not_protected")), 1)
+        (line,) = self.refused(gatepost, reason)
+        self.assertEqual((line["listener"], line["direction"], line["clients"]), ("taken", "incoming", 1))
+        self.assertEqual(server.opened, 0)
+        gatepost.__exit__(None)
+
+    def test_what_is_not_protected_is_no_destination(self):
+        for version, others in ((4, "198.51.100.0/24"), (6, "2001:db8:9::/48")):
+            with self.subTest(version=version):
+                self.assert_no_destination(version, 25, "destination_not_protected", protected=[others])
 
     def test_a_port_that_nobody_listed_is_no_destination(self):
-        gatepost = self.serve(4)
-        self.redirect(4, ports="22")
-        with self.world.client.connect(4, SERVER[4], 22) as stray:
-            self.assertEqual(stray.recv(100), b"")
-        self.assertEqual(len(self.refused(gatepost, "port_not_intercepted")), 1)
+        for version in (4, 6):
+            with self.subTest(version=version):
+                self.assert_no_destination(version, 22, "port_not_intercepted")
 
     def test_outgoing_mail_goes_anywhere_and_nobody_is_examined(self):
         server = self.server(4)
@@ -324,16 +331,37 @@ class InterceptionTest(Stage):
         self.turned_away(self.gatepost)
         self.assertEqual(server.messages, [])
 
-    def test_our_own_connection_that_comes_back_is_a_loop_and_ends(self):
-        self.server(4)
-        gatepost = self.serve(4, {"direction": "outgoing", "protected": None, "scopes": ["forward", "output"]})
-        self.redirect(4)
-        self.rules(f"-t nat -A OUTPUT -p tcp --dport 25 -j REDIRECT --to-ports {PORT}", version=4)
-        with self.wire(4, SERVER[4]) as wire:
+    def assert_the_loop_ends(self, gatepost, version, address, before):
+        """By itself, with what the log and the kernel have counted until there is no connection any more."""
+        with self.wire(version, address) as wire:
             self.assertEqual(wire.reply()[0], 421)
-        refused = self.refused(gatepost, "loop")
-        self.assertEqual(len(refused), 1)
-        self.assertLessEqual(sum(each["clients"] for each in refused), 2)
+        wait_until(lambda: self.world.gateway.tcp_counter("CurrEstab") == 0, "the end of all connections")
+        gatepost.signal(signal.SIGTERM)
+        self.assertEqual(gatepost.wait()[0], 0)
+        self.assertEqual(self.world.gateway.tcp_counter("PassiveOpens") - before, 2)  # the client's own, and one of ours
+        (total,) = self.events(gatepost, event="refused_total", reason="loop")
+        self.assertEqual((total["direction"], total["clients"]), ("outgoing", 1))
+
+    def test_our_own_connection_that_comes_back_is_a_loop_and_ends(self):
+        for version in (4, 6):
+            with self.subTest(version=version):
+                server, before = self.server(version), self.world.gateway.tcp_counter("PassiveOpens")
+                gatepost = self.serve(version, {"direction": "outgoing", "protected": None, "scopes": ["forward", "output"]})
+                self.redirect(version)
+                self.rules(f"-t nat -A OUTPUT -p tcp --dport 25 -j REDIRECT --to-ports {PORT}", version=version)
+                self.assert_the_loop_ends(gatepost, version, SERVER[version], before)
+                self.assertEqual(server.opened, 0)
+
+    def test_our_own_connection_that_a_router_sends_back_is_a_loop_with_tproxy_too(self):
+        for version, farther in ((4, "198.51.100.7"), (6, "2001:db8:7::7")):
+            with self.subTest(version=version):
+                self.world.gateway.ip(f"-{version} route add {farther} via {SERVER[version]}")
+                self.world.server.sysctl("net/ipv4/ip_forward" if version == 4 else "net/ipv6/conf/all/forwarding", 1)
+                before = self.world.gateway.tcp_counter("PassiveOpens")
+                gatepost = self.serve(version, {"intercept": "tproxy", "direction": "outgoing", "protected": None})
+                self.tproxy(version)
+                self.rules(f"-t mangle -A PREROUTING -i far -p tcp --dport 25 -j TPROXY --tproxy-mark 1 --on-port {PORT}", version=version)
+                self.assert_the_loop_ends(gatepost, version, farther, before)
 
     def test_tls_that_is_passed_on_is_between_client_and_server(self):
         authority = certificates.Authority(self.place / "tls")
