@@ -96,6 +96,11 @@ bool expressions_of(const std::vector<std::string>& words, Node& expressions) {
     } else if (word == "-j" || word == "-g") {
       expressions.children.push_back(target(value, word == "-g"));
       return true;  // the rest are the target's own words
+    } else if (word == "-i") {
+      Node left = Node::object().add("meta", Node::object().add("key", Node::of("iifname")));
+      const bool many = value.ends_with('+');
+      expressions.children.push_back(
+          match(std::move(left), unequal, Node::of(many ? value.substr(0, value.size() - 1) + "*" : value)));
     } else if (word != "-m" && word != "--comment" && word.starts_with("-")) {
       expressions.children.push_back(match(Node::object(), unequal, Node()));
     }

@@ -59,9 +59,13 @@ std::vector<std::string> some_of(const std::string& text, Version version) {
 
 class Prover {
  public:
-  Prover(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
-         const TestNetwork& network)
-      : diversion_(diversion), rules_(rules), in_force_(in_force), facts_(facts), network_(network) {}
+  Prover(const Subject& subject, const std::string& by)
+      : diversion_(subject.diversion),
+        rules_(subject.rules),
+        in_force_(subject.in_force),
+        facts_(subject.facts),
+        network_(subject.network),
+        by_(by) {}
 
   Proof run() {
     if (!read_counters(in_force_).contains(diversion_.label())) return proof(Result::failed, "the rule is not there");
@@ -90,11 +94,12 @@ class Prover {
     std::vector<std::string> candidates;
     const bool over_lo = from_here() && std::ranges::find(diversion_.interfaces, "lo") != diversion_.interfaces.end();
     if (diversion_.scope == Scope::input || over_lo) {
-      for (const Interface& each : facts_.interfaces)
-        if (!each.loopback || over_lo)
-          for (const std::string& address : each.addresses)
-            if ((address.find(':') != std::string::npos) == (diversion_.version == Version::v6))
-              candidates.push_back(address);
+      for (const bool own : {true, false})
+        for (const Interface& each : facts_.interfaces)
+          if ((each.name == by_) == own && (!each.loopback || over_lo))
+            for (const std::string& address : each.addresses)
+              if ((address.find(':') != std::string::npos) == (diversion_.version == Version::v6))
+                candidates.push_back(address);
     } else if (!diversion_.protected_networks.empty()) {
       for (const std::string& network : diversion_.protected_networks)
         for (std::string& address : some_of(network, diversion_.version))
@@ -153,7 +158,9 @@ class Prover {
       return proof(Result::failed,
                    fmt::format("{}: the rule has diverted it, but {}", tried,
                                made.reached == Reached::refused ? "it was refused" : "nobody answered"));
-    return own ? accepted_by_us(own, made, target, tried) : accepted_by_others(made, earlier, tried);
+    Proof made_out = own ? accepted_by_us(own, made, target, tried) : accepted_by_others(made, earlier, tried);
+    hang_up(made);
+    return made_out;
   }
 
   // A connection that never met the rule. With a gate, the gate's decision comes first.
@@ -282,13 +289,11 @@ class Prover {
   const Plan& in_force_;
   const Facts& facts_;
   const TestNetwork& network_;
+  const std::string& by_;
 };
 
 }  // namespace
 
-Proof prove(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
-            const TestNetwork& network) {
-  return Prover(diversion, rules, in_force, facts, network).run();
-}
+Proof prove(const Subject& subject, const std::string& by) { return Prover(subject, by).run(); }
 
 }  // namespace firewall

@@ -70,6 +70,22 @@ class Ruleset {
     });
   }
 
+  // The same for the name of an interface, where "eth*" stands for all that begin so.
+  bool may_name(const Node& value, const std::string& interface, const Node& rule) const {
+    if (value.is(Kind::array)) return may_name(value.children.at(0), interface, rule);
+    const std::vector<Node>* elements = nullptr;
+    if (const Node* set = value.find("set")) elements = &set->children;
+    if (value.is(Kind::string) && value.text.starts_with("@")) {
+      const auto named = sets_.find(place(rule, value.text.substr(1)));
+      if (named != sets_.end()) elements = &items_at(*named->second, "elem");
+    } else if (value.is(Kind::string)) {
+      return value.text.ends_with("*") ? interface.starts_with(value.text.substr(0, value.text.size() - 1))
+                                       : interface == value.text;
+    }
+    return elements == nullptr ||
+           std::ranges::any_of(*elements, [&](const Node& each) { return may_name(each, interface, rule); });
+  }
+
  private:
   std::map<Place, Chain> chains_;
   std::map<Place, const Node*> sets_;
@@ -80,10 +96,16 @@ bool is_port(const Node* left) {
   return payload != nullptr && text_at(*payload, "field") == "dport";
 }
 
+// Where a packet has come in.
+bool is_interface(const Node* left) {
+  const Node* meta = left == nullptr ? nullptr : left->find("meta");
+  return meta != nullptr && (text_at(*meta, "key") == "iifname" || text_at(*meta, "key") == "iif");
+}
+
 class Search {
  public:
-  Search(const Ruleset& rules, const Diversion& diversion, Backend backend)
-      : rules_(rules), diversion_(diversion), backend_(backend) {}
+  Search(const Ruleset& rules, const Diversion& diversion, Backend backend, const std::string& interface)
+      : rules_(rules), diversion_(diversion), backend_(backend), interface_(interface) {}
 
   std::vector<Shadow> run() {
     for (const auto& [where, chain] : rules_.chains()) {
@@ -92,7 +114,7 @@ class Search {
       const bool nat = type == "nat";
       if (hook == "input" && !nat) later(where);
       else if (hook == our_hook() && is_before(integer_of(chain.node->find("prio")), nat)) earlier(where, nat);
-      else if (hook == "ingress") earlier(where, false);
+      else if (hook == "ingress") ingress(where, *chain.node);
     }
     return found_;
   }
@@ -122,6 +144,17 @@ class Search {
          nat ? std::set<std::string>{"redirect", "dnat"} : std::set<std::string>{"drop", "reject", "tproxy", "queue"},
          false, 0);
   }
+  // Of one interface, or of several.
+  void ingress(const Place& where, const Node& chain) {
+    const Node* device = chain.find("dev");
+    const auto is_ours = [&](const Node& each) { return each.text == interface_; };
+    if (device != nullptr && !interface_.empty()) {
+      bound_ = is_ours(*device) || std::ranges::any_of(device->children, is_ours);
+      if (!bound_) return;
+    }
+    earlier(where, false);
+    bound_ = false;
+  }
   // What comes to the listener after it was diverted.
   void later(const Place& where) {
     port_ = by_nat() ? diversion_.port : 0;
@@ -150,11 +183,44 @@ class Search {
     });
   }
 
-  // One rule: whether it may be about our ports, and what it does then.
+  // Whether a rule may be about the interface; one that asks for it, or for not another, is bound.
+  bool passes_interface(const Node& match, const Node& rule) {
+    const Node* right = match.find("right");
+    if (interface_.empty() || right == nullptr) return true;
+    bound_ = true;
+    return rules_.may_name(*right, interface_, rule) == (text_at(match, "op") != "!=");
+  }
+  // The verdicts of a map from interfaces.
+  void by_interface(const Node& map, const Node& rule, const Place& where, const std::set<std::string>& wanted,
+                    bool after, unsigned depth) {
+    const Node* sides = map.find("data");
+    if (interface_.empty() || sides == nullptr || !is_interface(map.find("key"))) return;
+    for (const Node& side : items_at(*sides, "set")) {
+      if (side.children.size() != 2 || !rules_.may_name(side.children[0], interface_, rule)) continue;
+      bound_ = true;
+      for (const char* verb : {"jump", "goto"})
+        if (const Node* jump = side.children[1].find(verb))
+          walk(Ruleset::place(rule, text_at(*jump, "target")), wanted, after, depth + 1);
+      if (const std::string verdict = verdict_of(side.children[1]); wanted.contains(verdict))
+        add(where, verdict, after);
+    }
+  }
+
+  // What a rule has bound ends with it.
   void judge(const Node& rule, const Place& where, const std::set<std::string>& wanted, bool after, unsigned depth) {
+    const bool bound = bound_;
+    look_at(rule, where, wanted, after, depth);
+    bound_ = bound;
+  }
+  // One rule: whether it may be about our ports, and what it does then.
+  void look_at(const Node& rule, const Place& where, const std::set<std::string>& wanted, bool after, unsigned depth) {
     bool named = false, narrowed = false;
     for (const Node& expression : items_at(rule, "expr")) {
       if (const Node* match = expression.find("match")) {
+        if (is_interface(match->find("left")) && !interface_.empty()) {
+          if (!passes_interface(*match, rule)) return;
+          continue;
+        }
         if (!is_port(match->find("left"))) {
           narrowed = narrowed || !is_about_tcp(*match);
           continue;
@@ -168,6 +234,7 @@ class Search {
       if (const Node* map = expression.find("vmap")) {
         const Node* sides = map->find("data");
         if (is_port(map->find("key")) && sides != nullptr && is_wanted(*sides, rule)) add(where, "verdict map", after);
+        by_interface(*map, rule, where, wanted, after, depth);
       }
       for (const char* verb : {"jump", "goto"})
         if (const Node* jump = expression.find(verb))
@@ -194,30 +261,33 @@ class Search {
   void add(const Place& where, const std::string& what, bool after) {
     const std::size_t first = where.find(' '), second = where.find(' ', first + 1);
     const Shadow shadow{fmt::format("table {}, chain {}", where.substr(0, second), where.substr(second + 1)), what,
-                        after};
+                        after, bound_};
     if (std::ranges::find(found_, shadow) == found_.end()) found_.push_back(shadow);
   }
 
   const Ruleset& rules_;
   const Diversion& diversion_;
   Backend backend_;
+  const std::string& interface_;
+  bool bound_ = false;      // as Shadow's
   std::uint16_t port_ = 0;  // 0: those that clients mean
   std::vector<Shadow> found_;
 };
 
 }  // namespace
 
-std::vector<Shadow> find_shadows(const Node& ruleset, const Diversion& diversion, Backend backend) {
+std::vector<Shadow> find_shadows(const Node& ruleset, const Diversion& diversion, Backend backend,
+                                 const std::string& interface) {
   const Ruleset rules(ruleset);
-  return Search(rules, diversion, backend).run();
+  return Search(rules, diversion, backend, interface).run();
 }
 
-std::vector<Shadow> read_shadows(const Diversion& diversion, Backend backend) {
+std::vector<Shadow> read_shadows(const Diversion& diversion, Backend backend, const std::string& interface) {
   const auto told = parse_json(output_of({"nft", "-j", "list", "ruleset"}), "nft");
   Node all = Node::array();
   if (told) all.children = items_at(*told, "nftables");
   for (Node& each : read_legacy_tables()) all.children.push_back(std::move(each));
-  return find_shadows(Node::object().add("nftables", std::move(all)), diversion, backend);
+  return find_shadows(Node::object().add("nftables", std::move(all)), diversion, backend, interface);
 }
 
 }  // namespace firewall

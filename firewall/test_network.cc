@@ -81,6 +81,15 @@ Attempt connect_from(Descriptor socket, Version version, const std::string& addr
   return attempt;
 }
 
+void hang_up(const Attempt& made) {
+  constexpr int patience = 500;  // ms
+  ::shutdown(made.socket.get(), SHUT_WR);
+  pollfd waiting{made.socket.get(), POLLIN, 0};
+  std::array<char, 1024> rest{};
+  while (::poll(&waiting, 1, patience) == 1 && ::recv(waiting.fd, rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
+  }
+}
+
 std::expected<TestNetwork, std::string> TestNetwork::create(const Facts& facts) {
   const auto free = std::ranges::find_if(ranges, [&](const Range& range) { return !is_taken(range, facts); });
   if (free == ranges.end()) return std::unexpected("this host has addresses in all ranges for tests of networks");
@@ -125,6 +134,29 @@ std::string TestNetwork::lay_cable() const {
     if (outcome.ok() || each.six) continue;  // a kernel without IPv6 is none of our business
     return fmt::format("no network to test from: {} ended with {}: {}", in_shell(each.command.argv), outcome.status,
                        outcome.err);
+  }
+  return {};
+}
+
+// Where a packet is taken from the cable, before any packet filter of this host: what is redirected there goes through
+// those of the other interface, its ingress hook first. ARP and neighbour discovery stay on the cable.
+std::string TestNetwork::arrive_by(const std::string& interface, Version version) const {
+  const std::string near(verify_interface);
+  run({{"tc", "qdisc", "delete", "dev", near, "clsact"}});
+  if (interface == near) return {};
+  if (find_program("tc").empty()) return "there is no tc (package iproute2)";
+  const bool four = version == Version::v4;
+  const Command all[] = {
+      {{"tc", "qdisc", "add", "dev", near, "clsact"}},
+      {{"tc", "filter", "add", "dev", near, "ingress", "protocol", four ? "ip" : "ipv6", "u32", "match",
+        four ? "ip" : "ip6", "protocol", std::to_string(IPPROTO_TCP), "0xff", "action", "mirred", "ingress", "redirect",
+        "dev", interface}},
+  };
+  for (const Command& each : all) {
+    const Outcome outcome = run(each);
+    if (outcome.ok()) continue;
+    run({{"tc", "qdisc", "delete", "dev", near, "clsact"}});
+    return fmt::format("tc cannot do it here (sch_ingress, cls_u32, act_mirred): {}", outcome.err);
   }
   return {};
 }

@@ -38,6 +38,11 @@ class TestNetwork {
   std::string here(Version version) const;     // of this host's end
   Attempt connect(Version version, const std::string& address, std::uint16_t port) const;  // from that machine
 
+  // From now on that machine's TCP packets of this family are received as if they had come by this interface of the
+  // host. Only our end of the cable is told so (tc(8)): what really comes by the interface, and all that leaves by it,
+  // is left alone. `verify_interface`: as they come. The error, or ""; after one they come as they are.
+  std::string arrive_by(const std::string& interface, Version version) const;
+
  private:
   TestNetwork(NetworkNamespace there, std::string four, std::string six)
       : there_(std::move(there)), four_(std::move(four)), six_(std::move(six)) {}
@@ -45,6 +50,10 @@ class TestNetwork {
   NetworkNamespace there_;
   std::string four_, six_;  // the networks, up to the last part of an address
 };
+
+// Says goodbye, and waits a moment for the other end's: what is left of a connection whose network has gone stays in
+// this host's kernel for minutes.
+void hang_up(const Attempt& made);
 
 // From this host; `socket` is not connected yet.
 Attempt connect_from(Descriptor socket, Version version, const std::string& address, std::uint16_t port);

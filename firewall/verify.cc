@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "config/endpoint.h"
 #include "firewall/counters.h"
-#include "firewall/shadows.h"
 #include "firewall/test_network.h"
 #include "firewall/transparent_socket.h"
 
@@ -22,18 +22,11 @@ std::unexpected<Failure> failure(Failure::Kind kind, std::string sentence) {
   return std::unexpected(Failure{kind, {std::move(sentence)}});
 }
 
-// Rules of others explain a proof that failed; where it did not, they are about something else.
-void add_shadows(Verification& verification, const Diversion& diversion, config::Backend backend) {
-  for (const Shadow& each : read_shadows(diversion, backend)) {
-    Fault fault;
-    fault.what =
-        each.after ? fmt::format("{}: {} may drop what was diverted to port {}", each.where, each.what, diversion.port)
-                   : fmt::format("{}: {} may take connections before our rules do", each.where, each.what);
-    fault.mend = each.after ? fmt::format("let it accept TCP port {}", diversion.port)
-                            : "remove it, or let it leave the intercepted ports alone";
-    if (std::ranges::find(verification.faults, fault) == verification.faults.end())
-      verification.faults.push_back(std::move(fault));
-  }
+void add(Verification& verification, Proven proven) {
+  std::ranges::move(proven.proofs, std::back_inserter(verification.proofs));
+  for (Fault& each : proven.faults)
+    if (std::ranges::find(verification.faults, each) == verification.faults.end())
+      verification.faults.push_back(std::move(each));
 }
 
 // Nothing can be tried there: an interface of somebody else leads to it.
@@ -120,8 +113,7 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   if (!network) return failure(Failure::Kind::permission, network.error());
   const Rules rules = rules_of(config);
   for (const Diversion& each : rules.diversions) {
-    verification.proofs.push_back(prove(each, rules, *in_force, *facts, *network));
-    if (verification.proofs.back().result == Result::failed) add_shadows(verification, each, in_force->backend);
+    add(verification, prove_everywhere({each, rules, *in_force, *facts, *network}));
     if (!each.drop_interfaces.empty()) verification.proofs.push_back(inspect_drop(each, *in_force));
   }
   if (!options.spoof_from.empty())

@@ -53,9 +53,25 @@ std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, 
 bool gate_answers(const Rules& rules, const Diversion& diversion);
 
 class TestNetwork;
-// One connection through one rule to each of its ports (proof.cc); the worst result counts. `diversion` is one of
-// `rules`.
-Proof prove(const Diversion& diversion, const Rules& rules, const Plan& in_force, const Facts& facts,
-            const TestNetwork& network);
+// What proofs are made of. `diversion` is one of `rules`.
+struct Subject {
+  const Diversion& diversion;
+  const Rules& rules;
+  const Plan& in_force;
+  const Facts& facts;
+  const TestNetwork& network;
+};
+
+// One connection through one rule to each of its ports (proof.cc); the worst result counts. `by`: the interface that
+// they are received by, whose addresses are tried first.
+Proof prove(const Subject& subject, const std::string& by);
+
+// The same by each interface where the rule diverts, as far as that can be tried, and what of others is in the way
+// (arrivals.cc).
+struct Proven {
+  std::vector<Proof> proofs;
+  std::vector<Fault> faults;
+};
+Proven prove_everywhere(const Subject& subject);
 
 }  // namespace firewall

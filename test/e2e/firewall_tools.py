@@ -5,7 +5,7 @@ import shutil
 import stat
 
 TOOLS = ("nft", "iptables", "ip6tables", "iptables-restore", "ip6tables-restore", "iptables-save", "ip6tables-save", "ipset", "ip",
-         "sysctl")
+         "sysctl", "tc")
 
 WRAPPER = """#!/bin/bash
 name=${0##*/}

@@ -43,6 +43,24 @@ TEST_CASE("the old iptables: which ports its rules are about") {
   CHECK(found("-s 10.0.0.1/32 -p tcp -m tcp --dport 25 -j REDIRECT"));
 }
 
+TEST_CASE("the old iptables: which interfaces its rules are about") {
+  const auto by_eth0 = [](const std::string& rule) {
+    Node all = Node::array();
+    all.children = firewall::legacy_tables("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING " + rule + "\nCOMMIT\n", "ip");
+    firewall::Diversion diversion;
+    diversion.ports = {25};
+    const auto found =
+        find_shadows(Node::object().add("nftables", std::move(all)), diversion, config::Backend::nft, "eth0");
+    return !found.empty() && found[0].bound;
+  };
+  CHECK(by_eth0("-i eth0 -p tcp -m tcp --dport 25 -j DROP"));
+  CHECK(by_eth0("-i eth+ -j DROP"));
+  CHECK(by_eth0("! -i lo -j DROP"));
+  CHECK_FALSE(by_eth0("-i eth1 -p tcp -m tcp --dport 25 -j DROP"));
+  CHECK_FALSE(by_eth0("! -i eth0 -j DROP"));
+  CHECK_FALSE(by_eth0("-i eth0 -p tcp -m tcp --dport 26 -j DROP"));
+}
+
 TEST_CASE("the old iptables: where its rules stand") {
   const std::string to_site = ":PREROUTING ACCEPT [0:0]\n:SITE - [0:0]\n:GATEPOST - [0:0]\n";
   const std::string drop = "-A SITE -p tcp -m tcp --dport 25 -j DROP\n";

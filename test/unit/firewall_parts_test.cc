@@ -85,7 +85,8 @@ std::string port(const std::string& right, const std::string& op = "==") {
 }
 constexpr const char* drop = R"({"drop":null})";
 
-std::vector<Shadow> shadows(const std::vector<std::string>& parts, bool tproxy = false) {
+std::vector<Shadow> shadows(const std::vector<std::string>& parts, bool tproxy = false,
+                            const std::string& interface = "") {
   std::string text = R"({"nftables":[{"metainfo":{"version":"1"}})";
   for (const std::string& each : parts) text += "," + each;
   const auto node = firewall::parse_json(text + "]}", "test");
@@ -95,10 +96,44 @@ std::vector<Shadow> shadows(const std::vector<std::string>& parts, bool tproxy =
   diversion.way = tproxy ? config::Intercept::tproxy : config::Intercept::redirect;
   diversion.ports = {25, 465};
   diversion.port = 2525;
-  return find_shadows(*node, diversion, config::Backend::nft);
+  return find_shadows(*node, diversion, config::Backend::nft, interface);
 }
 bool found(const std::string& expressions) {
   return !shadows({chain("inet", "c", "prerouting", -300), rule("inet", "c", expressions)}).empty();
+}
+
+// A rule for interfaces, as what comes by "near" sees it.
+std::string bound(const std::string& expressions) {
+  const auto found = shadows({chain("inet", "c", "prerouting", -300), rule("inet", "c", expressions),
+                              rule("inet", "aside", port("25") + drop)},
+                             false, "near");
+  return found.empty() ? "none" : found[0].bound ? "bound" : "any";
+}
+std::string by(const std::string& right, const std::string& op = "==", const std::string& key = "iifname") {
+  return R"({"match":{"op":")" + op + R"(","left":{"meta":{"key":")" + key + R"("}},"right":)" + right + "}},";
+}
+
+TEST_CASE("rules of others: which interfaces they are about") {
+  CHECK(bound(port("25") + drop) == "any");
+  CHECK(bound(by("\"near\"") + port("25") + drop) == "bound");
+  CHECK(bound(by("\"near\"", "==", "iif") + drop) == "bound");
+  CHECK(bound(by("\"near\"") + port("26") + drop) == "none");
+  CHECK(bound(by("\"nearest\"") + port("25") + drop) == "none");
+  CHECK(bound(by("\"far\"") + port("25") + drop) == "none");
+  CHECK(bound(by("\"far\"", "!=") + drop) == "bound");
+  CHECK(bound(by("\"near\"", "!=") + drop) == "none");
+  CHECK(bound(by("\"ne*\"") + drop) == "bound");
+  CHECK(bound(by(R"({"set":["far","near"]})") + drop) == "bound");
+  CHECK(bound(by(R"({"set":["far"]})") + drop) == "none");
+  CHECK(bound(by("\"near\"", "==", "oifname") + drop) == "none");  // about something else
+  CHECK(bound(by("\"near\"") + R"({"jump":{"target":"aside"}})") == "bound");
+  CHECK(bound(by("\"far\"") + R"({"jump":{"target":"aside"}})") == "none");
+  const auto map = [](const std::string& sides) {
+    return R"({"vmap":{"key":{"meta":{"key":"iifname"}},"data":{"set":[)" + sides + "]}}}";
+  };
+  CHECK(bound(map(R"(["far",{"accept":null}],["near",{"drop":null}])")) == "bound");
+  CHECK(bound(map(R"(["far",{"drop":null}],["near",{"accept":null}])")) == "none");
+  CHECK(bound(map(R"(["near",{"jump":{"target":"aside"}}])")) == "bound");
 }
 
 TEST_CASE("rules of others: which ports they are about") {
