@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "config/endpoint.h"
+#include "config/spoofing.h"
 #include "firewall/conntrack.h"
 #include "firewall/sockets_table.h"
 #include "firewall/verify.h"
@@ -15,6 +16,34 @@ namespace {
 using config::Direction;
 using config::Intercept;
 using config::Scope;
+
+std::string sysctl(const std::string& name, const char* value) {
+  return fmt::format("sysctl -w {}={} (and in /etc/sysctl.d, to keep it)", name, value);
+}
+
+// Those with a strict rp_filter that are not where the way to the world is, if there is one.
+std::vector<std::string> strict_beside_the_way_out(const Facts& facts, const std::vector<std::string>& names) {
+  std::vector<std::string> found;
+  const std::string defaults = output_of({"ip", "-4", "route", "show", "default"}) + " ";
+  if (defaults.find(" dev ") == std::string::npos) return found;
+  for (const std::string& name : names) {
+    const std::string strictest =
+        std::max(facts.sysctl("net.ipv4.conf.all.rp_filter"), facts.sysctl(sysctl_of(name, "rp_filter")));
+    if (strictest == "1" && name != verify_interface && defaults.find(" dev " + name + " ") == std::string::npos)
+      found.push_back(name);
+  }
+  return found;
+}
+
+// Where nothing is listed, and clients of the world might come in: those with an address.
+std::vector<std::string> open_interfaces(const Diversion& each, const Facts& facts) {
+  std::vector<std::string> found;
+  for (const Interface& one : facts.interfaces)
+    if (!one.loopback && !one.addresses.empty() && std::ranges::count(each.skip_interfaces, one.name) == 0 &&
+        std::ranges::count(each.drop_interfaces, one.name) == 0)
+      found.push_back(one.name);
+  return found;
+}
 
 class Diagnosis {
  public:
@@ -43,9 +72,6 @@ class Diagnosis {
   void add(std::string what, std::string mend) {
     Fault fault{std::move(what), std::move(mend)};
     if (std::ranges::find(faults_, fault) == faults_.end()) faults_.push_back(std::move(fault));
-  }
-  static std::string sysctl(const std::string& name, const char* value) {
-    return fmt::format("sysctl -w {}={} (and in /etc/sysctl.d, to keep it)", name, value);
   }
   bool is_bridge(const std::string& name) const {
     const Interface* interface = facts_.interface(name);
@@ -101,18 +127,11 @@ class Diagnosis {
   // Clients of the world come in where the way to the world is; where it is not, a strict rp_filter drops them.
   void reverse_path(const Diversion& each) {
     if (each.version != Version::v4 || each.scope == Scope::output || each.direction != Direction::incoming) return;
-    const std::string defaults = output_of({"ip", "-4", "route", "show", "default"}) + " ";
-    if (defaults.find(" dev ") == std::string::npos) return;
-    for (const std::string& name : each.interfaces) {
-      const std::string own = sysctl_of(name, "rp_filter");
-      const std::string strictest = std::max(facts_.sysctl("net.ipv4.conf.all.rp_filter"), facts_.sysctl(own));
-      if (strictest != "1" || name == verify_interface || defaults.find(" dev " + name + " ") != std::string::npos)
-        continue;
+    for (const std::string& name : strict_beside_the_way_out(facts_, each.interfaces))
       add(fmt::format("rp_filter is strict on {}, and the way back to clients is another: their packets are dropped "
                       "before any rule",
                       name),
-          sysctl(own, "2"));
-    }
+          sysctl(sysctl_of(name, "rp_filter"), "2"));
   }
 
   void conntrack() {
@@ -164,6 +183,35 @@ bool gate_answers(const Rules& rules, const Diversion& diversion) {
   for (std::string rest; list >> number && std::getline(list, rest);)
     if (number == rules.queue_of(diversion)) return true;
   return false;
+}
+
+std::vector<std::string> doubts(const config::Config& config, const Facts& facts, const VerifyOptions& options) {
+  const Rules rules = rules_of(config);
+  std::vector<std::string> found = bridge_warnings(rules, facts);
+  const auto add = [&](std::string sentence) {
+    if (std::ranges::find(found, sentence) == found.end()) found.push_back(std::move(sentence));
+  };
+  for (const Diversion& each : rules.diversions) {
+    if (each.version != Version::v4 || each.scope == Scope::output || each.direction != Direction::incoming ||
+        !each.interfaces.empty())
+      continue;
+    // An interface of a network whose machines alone come by it does well with a strict one.
+    for (const std::string& name : strict_beside_the_way_out(facts, open_interfaces(each, facts)))
+      add(fmt::format("rp_filter is strict on {}, and the way to the world is another: clients of other networks than its "
+                      "own that come by it are dropped before any rule; if there are any: {}",
+                      name, sysctl(sysctl_of(name, "rp_filter"), "2")));
+  }
+  const bool six = options.spoof_from.find(':') != std::string::npos;
+  for (const config::Listener& each : config.listeners) {
+    const Version version = each.address.address.ss_family == AF_INET6 ? Version::v6 : Version::v4;
+    const bool tried = !options.spoof_from.empty() && six == (version == Version::v6);
+    if (each.intercept == Intercept::none || tried || !spoofs(config.downstream_of(each), each)) continue;
+    add(fmt::format("IPv{}: listener {} spoofs the addresses of clients: that servers elsewhere answer them through this host "
+                    "is not proven, and would be missed if their route were gone; prove it with --spoof-from ADDRESS of a "
+                    "client --spoof-to ADDRESS:PORT of a server",
+                    number_of(version), each.name));
+  }
+  return found;
 }
 
 std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts) {

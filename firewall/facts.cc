@@ -27,7 +27,8 @@ Node node_of(const Interface& interface) {
       .add("name", Node::of(interface.name))
       .add("addresses", texts(interface.addresses))
       .add("loopback", Node::of(interface.loopback))
-      .add("bridge", Node::of(interface.bridge));
+      .add("bridge", Node::of(interface.bridge))
+      .add("carries", Node::of(interface.carries));
 }
 
 }  // namespace
@@ -78,8 +79,8 @@ std::expected<Facts, std::string> facts_from(const Node& node, const std::string
   facts.iptables = set_at(node, "iptables");
   facts.ip6tables = set_at(node, "ip6tables");
   for (const Node& each : items_at(node, "interfaces"))
-    facts.interfaces.push_back(
-        {text_at(each, "name"), texts_at(each, "addresses"), flag_at(each, "loopback"), flag_at(each, "bridge")});
+    facts.interfaces.push_back({text_at(each, "name"), texts_at(each, "addresses"), flag_at(each, "loopback"),
+                                flag_at(each, "bridge"), flag_at(each, "carries")});
   for (const Node& each : items_at(node, "sysctls")) facts.sysctls[each.key] = each.text;
   if (node.find("base_chains") != nullptr) facts.base_chains = set_at(node, "base_chains");
   facts.routing_tables = set_at(node, "routing_tables");

@@ -20,6 +20,7 @@ struct Interface {
   std::vector<std::string> addresses;  // literals, both families; IPv6 link-local ones are left out
   bool loopback = false;
   bool bridge = false;
+  bool carries = false;  // a bridge of several ports, one of them not to a machine inside this host (veth, tap)
   bool operator==(const Interface&) const = default;
 };
 

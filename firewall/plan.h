@@ -51,6 +51,10 @@ struct Plan {
 // The errors: sentences, all at once.
 std::expected<Plan, std::vector<std::string>> plan(const config::Config& config, const Facts& facts);
 
+// Bridges of this host that listeners without "interfaces" do not cover, as sentences; a plan has them among its
+// warnings.
+std::vector<std::string> bridge_warnings(const Rules& rules, const Facts& facts);
+
 // A shell script that does the same, for reading and for running by hand.
 std::string in_shell(const std::vector<Step>& steps, std::string_view title);
 

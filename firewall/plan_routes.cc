@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "firewall/marks.h"
 #include "firewall/plan.h"
@@ -77,6 +78,7 @@ void bridges(Draft& draft) {
 }
 
 void warn(Draft& draft) {
+  std::ranges::move(bridge_warnings(draft.rules, draft.facts), std::back_inserter(draft.plan.warnings));
   if (!draft.rules.tproxy4) return;
   for (const std::string& name : martian_sysctls(draft.facts))
     draft.plan.warnings.push_back(
@@ -93,6 +95,28 @@ std::vector<std::string> martian_sysctls(const Facts& facts) {
   for (const auto& [name, value] : facts.sysctls)
     if (name.ends_with(".src_valid_mark") && value != "0") names.push_back(name);
   return names;
+}
+
+std::vector<std::string> bridge_warnings(const Rules& rules, const Facts& facts) {
+  std::vector<std::string> found;
+  for (const Diversion& each : rules.diversions)
+    for (const Interface& bridge : facts.interfaces) {
+      const auto left_alone = [&](const std::vector<std::string>& names) {
+        return std::ranges::find(names, bridge.name) != names.end();
+      };
+      if (!bridge.carries || each.scope != Scope::forward || !each.interfaces.empty() ||
+          left_alone(each.skip_interfaces) || left_alone(each.drop_interfaces))
+        continue;
+      const std::string name = fmt::format("{}{}", bridge_calls, each.version == Version::v4 ? "iptables" : "ip6tables");
+      const bool tproxy = each.way == config::Intercept::tproxy;
+      if (!tproxy && facts.sysctl(name) == "1") continue;
+      found.push_back(fmt::format(
+          "{} is a bridge between other machines, {}: mail among them goes round gatepost; if it is not to, {}add it to the "
+          "\"interfaces\" of listener {}",
+          bridge.name, tproxy ? "where TPROXY does not work" : fmt::format("whose packets meet no rule ({} is not 1)", name),
+          tproxy ? "take \"redirect\" and " : "", each.listener));
+    }
+  return found;
 }
 
 void plan_routes(Draft& draft) {

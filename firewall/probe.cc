@@ -96,6 +96,20 @@ std::set<std::string> probe_iptables(bool six, const NetworkNamespace& inside) {
   return loaded;
 }
 
+// A bridge with containers and virtual machines alone is as a rule one that this host routes for. In lines like
+// "3: port0@if2: <...> mtu 1500 ... master br0 state UP ...\    veth \    bridge_slave ...".
+bool carries(const std::string& bridge) {
+  const std::string ports = output_of({"ip", "-d", "-o", "link", "show", "master", bridge});
+  std::size_t all = 0, outside = 0;
+  for (std::size_t at = 0, end = 0; at < ports.size(); at = end + 1) {
+    end = std::min(ports.find('\n', at), ports.size());
+    const std::string line = ports.substr(at, end - at);
+    ++all;
+    if (line.find("\\    veth ") == std::string::npos && line.find("\\    tun ") == std::string::npos) ++outside;
+  }
+  return all > 1 && outside > 0;
+}
+
 std::vector<Interface> probe_interfaces() {
   const std::string bridges = output_of({"ip", "-o", "link", "show", "type", "bridge"});
   std::map<std::string, Interface> found;
@@ -117,7 +131,10 @@ std::vector<Interface> probe_interfaces() {
   }
   ::freeifaddrs(list);
   std::vector<Interface> all;
-  for (auto& [name, interface] : found) all.push_back(std::move(interface));
+  for (auto& [name, interface] : found) {
+    interface.carries = interface.bridge && carries(name);
+    all.push_back(std::move(interface));
+  }
   return all;
 }
 

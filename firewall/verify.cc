@@ -101,6 +101,7 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   if (!facts) return failure(Failure::Kind::permission, facts.error());
   Verification verification;
   verification.faults = diagnose(config, *in_force, *facts);
+  verification.warnings = doubts(config, *facts, options);
   const auto planned = plan_here(config, options.directory);
   if (!planned) {
     for (const std::string& each : planned.error().sentences)

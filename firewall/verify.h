@@ -35,6 +35,7 @@ struct Fault {
 struct Verification {
   std::vector<Proof> proofs;
   std::vector<Fault> faults;
+  std::vector<std::string> warnings;  // what may be meant so, or was not looked at: sentences
   bool good() const;  // nothing failed, and no fault was found
 };
 
@@ -48,6 +49,9 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
 
 // What is wrong with this host for these rules, without a connection (diagnosis.cc).
 std::vector<Fault> diagnose(const config::Config& config, const Plan& in_force, const Facts& facts);
+
+// What may be wrong, or may be meant so (diagnosis.cc).
+std::vector<std::string> doubts(const config::Config& config, const Facts& facts, const VerifyOptions& options);
 
 // Whether anybody decides on the first packets of these connections (diagnosis.cc). The kernel is asked now.
 bool gate_answers(const Rules& rules, const Diversion& diversion);

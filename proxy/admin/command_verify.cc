@@ -36,6 +36,7 @@ std::string text_of(const firewall::Verification& verification) {
                         number_of(each.version), one_line(each.sentence));
   for (const Fault& each : verification.faults)
     text += fmt::format("wrong: {}\n  mend: {}\n", one_line(each.what), one_line(each.mend));
+  for (const std::string& each : verification.warnings) text += fmt::format("warning: {}\n", one_line(each));
   return text;
 }
 
@@ -53,7 +54,8 @@ std::string json_of(const firewall::Verification& verification) {
   return config::format(Node::object()
                             .add("ok", Node::of(verification.good()))
                             .add("proofs", std::move(proofs))
-                            .add("faults", std::move(faults)));
+                            .add("faults", std::move(faults))
+                            .add("warnings", firewall::texts(verification.warnings)));
 }
 
 }  // namespace

@@ -162,5 +162,67 @@ class VerifyByInterface(VerifyStage):
                     each.recv(1)
 
 
+class VerifyWarnings(VerifyStage):
+    """What may be wrong, or may be as it is wanted: it is said, and verify ends with 0."""
+
+    def expect_warning(self, *parts):
+        self.assertEqual(self.verified(), [])
+        self.assertTrue(any(all(part in each for part in parts) for each in self.warnings), self.warnings)
+
+    def test_a_strict_rp_filter_where_no_interface_is_named(self):
+        self.gateway.ip(f"route add default via {SERVER[4]}")
+        self.gateway.sysctl("net/ipv4/conf/near/rp_filter", 1)
+        with self.given_proxy():
+            self.applied("nft", redirecting())
+            self.expect_warning("rp_filter is strict on near", "sysctl -w net.ipv4.conf.near.rp_filter=2")
+            self.gateway.sysctl("net/ipv4/conf/far/rp_filter", 1)  # the way to the world
+            self.verified()
+            self.assertEqual(len(self.warnings), 1)
+            done = self.rules.run("verify", "-c", self.config)
+            self.assertRegex(done.stdout, "(?m)^warning: rp_filter is strict on near, ")
+            self.gateway.sysctl("net/ipv4/conf/near/rp_filter", 2)
+            self.verified()
+            self.assertEqual(self.warnings, [])
+
+    def test_a_bridge_that_nobody_has_named(self):
+        """One with nothing but machines of this host behind it is taken for one that routes."""
+        self.gateway.ip("link add br0 type bridge", "link add port0 type veth peer name port1", "link set port0 master br0",
+                        "link add port2 type veth peer name port3", "link set port2 master br0", "link set br0 up")
+        for listeners in (redirecting("input", "forward"), tproxying("input", "forward")):
+            self.expect_no_word_of_it(listeners)
+        self.gateway.ip("link add port4 type vxlan id 7 dstport 4789", "link set port4 master br0")
+        for name in ("iptables", "ip6tables"):  # as on a host where nobody has asked for more
+            with contextlib.suppress(FileNotFoundError):
+                self.gateway.sysctl(f"net/bridge/bridge-nf-call-{name}", 0)
+        for way, listeners, mend in (("redirect", redirecting("input", "forward"), 'add it to the "interfaces" of listener l0'),
+                                     ("tproxy", tproxying("input", "forward"), 'take "redirect"')):
+            with self.subTest(way), self.given_proxy(transparent=way == "tproxy"):
+                self.applied("nft", listeners)
+                self.expect_warning("br0 is a bridge between other machines", mend)
+                done = self.rules.run("plan", "-c", self.config)
+                self.assertIn("warning: br0 is a bridge between other machines", done.stderr)
+                self.rules.run("remove")
+        for listeners in (redirecting(), redirecting("input", "forward", interfaces=["near"]),
+                          redirecting("input", "forward", skip_interfaces=["br0"])):
+            self.expect_no_word_of_it(listeners)
+
+    def expect_no_word_of_it(self, listeners):
+        self.applied("nft", listeners)
+        self.verified()
+        self.assertFalse([each for each in self.warnings if "br0" in each], self.warnings)
+        self.rules.run("remove")
+
+    def test_the_way_back_from_servers_is_not_proven_by_itself(self):
+        with self.given_proxy(transparent=True):
+            self.applied("nft", tproxying())
+            for version in BOTH:
+                self.expect_warning(f"IPv{version}: listener l{version // 2 - 2} spoofs", "is not proven", "--spoof-from")
+            self.rules.run("remove")
+        with self.given_proxy():
+            self.applied("nft", redirecting())
+            self.verified()
+            self.assertEqual(self.warnings, [])
+
+
 if __name__ == "__main__":
     unittest.main()

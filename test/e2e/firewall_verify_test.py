@@ -62,6 +62,7 @@ class VerifyStage(Firewall):
             key = (each["scope"], each["version"])
             self.results[key] = max(each["result"], self.results.get(key, ""), key=["", "proven", "inspected", "failed"].index)
         self.sentences = [each["text"] for each in told["proofs"]]
+        self.warnings = told["warnings"]
         return told["faults"]
 
     def expect_fault(self, what, mend, result=None, scope="input", version=4):
@@ -273,6 +274,7 @@ class Verify(VerifyStage):
             for version in BOTH:
                 words = ("--spoof-from", CLIENT[version], "--spoof-to", at(version, SERVER, 25))
                 self.assertEqual(self.verified(*words), [])
+                self.assertFalse([each for each in self.warnings if f"IPv{version}" in each], self.warnings)
                 self.world.server.ip(f"-{version} route delete default")
                 faults = self.verified(*words)
                 self.assertEqual(len(faults), 1, faults)

@@ -258,6 +258,40 @@ TEST_CASE("plans: warnings") {
   CHECK(planned(four, facts).warnings == Lines{});
 }
 
+TEST_CASE("plans: bridges that no listener names") {
+  Facts facts = facts_from("linux");
+  config::Config config = config_from(text_of("gateway.json"));
+  config.listeners.resize(1);
+  config::Listener& listener = config.listeners[0];
+  listener.scopes = {config::Scope::forward};
+  listener.interfaces = listener.skip_interfaces = listener.drop_interfaces = {};
+  listener.intercept = config::Intercept::redirect;
+  for (firewall::Interface& each : facts.interfaces)
+    if (!each.loopback) each.addresses.resize(1);
+  CHECK(planned(config, facts).warnings == Lines{});
+  facts.interfaces[3].carries = true;
+  const Lines warnings = planned(config, facts).warnings;
+  CHECK(warnings == Lines{"br0 is a bridge between other machines, whose packets meet no rule "
+                          "(net.bridge.bridge-nf-call-iptables is not 1): mail among them goes round gatepost; if it is not "
+                          "to, add it to the \"interfaces\" of listener " +
+                          listener.name});
+  facts.sysctls["net.bridge.bridge-nf-call-iptables"] = "1";
+  CHECK(planned(config, facts).warnings == Lines{});
+  listener.intercept = config::Intercept::tproxy;
+  CHECK(planned(config, facts).warnings ==
+        Lines{"br0 is a bridge between other machines, where TPROXY does not work: mail among them goes round gatepost; "
+              "if it is not to, take \"redirect\" and add it to the \"interfaces\" of listener " +
+              listener.name});
+  listener.skip_interfaces = {"br0"};
+  CHECK(planned(config, facts).warnings == Lines{});
+  listener.skip_interfaces = {};
+  listener.interfaces = {"eth0"};
+  CHECK(planned(config, facts).warnings == Lines{});
+  listener.interfaces = {};
+  listener.scopes = {config::Scope::input};
+  CHECK(planned(config, facts).warnings == Lines{});
+}
+
 TEST_CASE("plans: more ports than one match takes") {
   config::Config config = config_from(text_of("gateway.json"));
   config.firewall.backend = Backend::iptables;
