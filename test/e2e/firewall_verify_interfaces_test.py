@@ -59,6 +59,18 @@ class VerifyByInterface(VerifyStage):
                     self.assertEqual(self.verified(), [])
                 self.rules.run("remove")
 
+    def test_a_host_that_is_closed_but_for_its_interfaces(self):
+        """Nothing gets in by gp-verify0, and clients do."""
+        with self.given_proxy():
+            self.applied("nft", redirecting(interfaces=["near"]))
+            with self.given_rule(AFTER, "iifname near accept\n tcp dport 2525 drop"):
+                self.assertEqual(self.verified(), [])
+                self.assertEqual(set(self.results.values()), {"proven"}, self.sentences)
+                self.expect_sentence("by near: ")
+                self.gateway.sysctl("net/ipv4/conf/near/rp_filter", 1)
+                self.expect_fault("drop may drop what was diverted to port 2525", "accept TCP port 2525", "failed")
+                self.assertEqual(self.results["input", 6], "proven")
+
     @only_when_full
     def test_rules_of_iptables_for_an_interface(self):
         with self.given_proxy():
@@ -136,16 +148,16 @@ class VerifyByInterface(VerifyStage):
                     os.remove(tools.path + "/sbin/tc")
 
     def test_killed_on_the_way_it_leaves_no_trace(self):
-        tools = Tools(self.place)
         self.applied("nft", redirecting(interfaces=["near"]))
-        before = snapshot(self.gateway)
-        tools.at({"argv": ["ip", "-o", "link", "show", "type", "bridge_slave"]}, "hang")
-        process = self.gateway.popen([*tools.before, PROGRAM, "firewall", "verify", "-c", self.config, "--state", self.rules.state],
-                                     stdout=subprocess.DEVNULL)
-        tools.wait_for_hanging()
-        process.kill()
-        process.wait()
-        wait_until(lambda: snapshot(self.gateway) == before, "the interface is gone")
+        with self.given_rule(BEFORE, "iifname near tcp dport 25 drop"):  # it waits for an answer
+            before = snapshot(self.gateway)
+            process = self.gateway.popen([PROGRAM, "firewall", "verify", "-c", self.config, "--state", self.rules.state],
+                                         stdout=subprocess.DEVNULL)
+            wait_until(lambda: "mirred" in self.gateway.run(["tc", "filter", "show", "dev", "gp-verify0", "ingress"], check=False).stdout,
+                       "what comes from verify's network is received by near")
+            process.kill()
+            process.wait()
+            wait_until(lambda: snapshot(self.gateway) == before, "the interface is gone")
 
     def test_clients_are_not_disturbed(self):
         """Who comes by the same interface meanwhile meets the proxy, and nothing else."""
