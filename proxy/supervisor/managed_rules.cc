@@ -77,7 +77,9 @@ bool take_out(const config::Config& config, const ManagedRules::Say& say) {
 // Nobody is served by us any more. What others serve is another gatepost's, which has stepped aside like us.
 bool take_out_the_rest(const config::Config& config, const ManagedRules::Say& say) {
   const std::string& directory = config.firewall.state_directory;
-  const auto found = firewall::wait_for_diverted(directory, config.limits.drain + firewall::for_last_packets, [](auto) {});
+  const bool told_apart = firewall::diverted_connections({}).has_value();  // else there may be none of another's
+  const auto longest = firewall::for_last_packets + (told_apart ? config.limits.drain : std::chrono::milliseconds(0));
+  const auto found = firewall::wait_for_diverted(directory, longest, [](auto) {});
   if (found && found->served + found->left != 0)
     say(Level::warning, fmt::format("{} diverted connections are not waited for any longer: their clients or servers do "
                                     "not take what was sent last, or another gatepost serves them",

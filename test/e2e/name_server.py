@@ -1,4 +1,5 @@
 """An authoritative name server of the test's own: nsd on a loopback port, with zones that the test writes and changes."""
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import time
 
 from common import die_with_parent, wait_until
 from peers import PATIENCE
+from ports import free_port
 
 PROGRAMS = ("nsd", "ldns-keygen", "ldns-signzone")
 
@@ -22,13 +24,10 @@ def missing():
 def port_for_both():
     """Free for UDP and TCP."""
     while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-            stream.bind(("127.0.0.1", 0))
-            try:
-                datagrams.bind(stream.getsockname())
-            except OSError:
-                continue
-            return stream.getsockname()[1]
+        port = free_port()
+        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            datagrams.bind(("127.0.0.1", port))
+            return port
 
 
 class NameServer:
@@ -79,7 +78,12 @@ class NameServer:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(["/usr/sbin/nsd", "-d", "-c", config], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=log, preexec_fn=die_with_parent)
-        wait_until(lambda: self.serial_of(next(iter(self.zones))) is not None, "nsd answers; " + self.said())
+        wait_until(self.answers, f"nsd answers; what it said is in {self.log}")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"nsd ended with {self.process.returncode}: {self.said()}")
+        return self.serial_of(next(iter(self.zones))) is not None
 
     @property
     def log(self):
