@@ -58,7 +58,7 @@ class Gatepost:
             preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM))  # PR_SET_PDEATHSIG
         os.close(ready_write)
         self.lines, self.following = [], False
-        self.lock = threading.Lock()
+        self.lock, self.begun = threading.Lock(), threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         with open(ready_read) as ready:
@@ -76,9 +76,12 @@ class Gatepost:
                 self.lines.append(line.rstrip("\n"))
                 if self.following:
                     print(self.lines[-1], flush=True)
+            if "gatepost is serving" in line:  # behind its warnings
+                self.begun.set()
 
     def warnings(self):
         """What it says aloud at the start: a taken port, no IPv6, signatures that protect nobody."""
+        self.begun.wait(10)
         with self.lock:
             return [line.split("warning: ", 1)[1].replace('\\"', '"') for line in self.lines if "warning: " in line]
 
