@@ -12,7 +12,8 @@ inline constexpr std::uint32_t mark_mask = 0x0f000000;
 inline constexpr std::uint32_t mark_divert = 0x01000000;
 // On packets of our own connections to downstreams (SO_MARK): they are never intercepted again.
 inline constexpr std::uint32_t mark_own = 0x02000000;
-// What the gate has decided about a connection.
+// What was decided about a connection, by the gate or (pass) the skip lists before it, (reset) the list of the banned.
+// Without a gate TPROXY marks those that it diverts as taken.
 inline constexpr std::uint32_t mark_take = 0x03000000;
 inline constexpr std::uint32_t mark_pass = 0x04000000;
 inline constexpr std::uint32_t mark_reset = 0x05000000;

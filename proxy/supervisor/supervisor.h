@@ -1,10 +1,10 @@
 // `gatepost serve`: root where it must be, single-threaded, never parses a byte of mail. Binds the ports, starts the
 // children, starts them again, and ends them in order.
 //
-// Signals: TERM drains (with firewall.manage the rules go first; clients in a transaction may finish, for limits.drain;
-// then keeper and scanner end); a second TERM, or INT, cuts, and waits for the rules no longer than a few seconds; HUP
-// reads certificates and keys again, and examines servers again; USR1 opens the log file anew; USR2 says that
-// signatures cannot be reloaded yet.
+// Signals: TERM drains (with firewall.manage new connections go by first; clients in a transaction may finish, for
+// limits.drain; then keeper and scanner end, and the rules go); a second TERM, or INT, cuts, and waits for the rules no
+// longer than a few seconds; HUP reads certificates and keys again, and examines servers again; USR1 opens the log file
+// anew; USR2 says that signatures cannot be reloaded yet.
 #pragma once
 
 #include <functional>
