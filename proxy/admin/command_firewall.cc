@@ -200,7 +200,8 @@ std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& argum
                                                           Shown& shown) {
   if (arguments.drain.count() == 0) return std::nullopt;
   auto aside = firewall::step_aside(directory, shown.watch());
-  if (!aside && aside.error().kind == Failure::Kind::permission) return aside;
+  // What cannot be read will not go at once either.
+  if (!aside && (aside.error().kind == Failure::Kind::permission || !firewall::load_state(directory))) return aside;
   if (!aside)
     for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
   if (!aside || !*aside) return std::nullopt;

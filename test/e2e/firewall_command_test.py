@@ -105,6 +105,14 @@ class Command(Firewall):
         self.assertEqual(set(told), {"ok", "proofs", "faults", "warnings"})
         self.assertEqual(self.rules.told("remove"), {"ok": True})
 
+    def test_what_is_in_force_cannot_be_read(self):
+        os.makedirs(self.rules.state, mode=0o700, exist_ok=True)
+        with open(self.rules.state + "/firewall.json", "w") as file:
+            file.write("{garbage")
+        failed = self.rules.run("remove", check=False)
+        self.assertEqual((failed.returncode, failed.stdout), (71, ""))
+        self.assertRegex(failed.stderr, r"\Agatepost: .*/firewall.json:1:2: .*\n\Z")
+
     def test_the_golden_texts_load_into_this_kernel(self):
         # nft may lack what the gate needs (gate_rules_test.py).
         for config, backends in (("gateway", BACKENDS), ("spoof", BACKENDS), ("gate", ["iptables"]), ("bans", BACKENDS)):
