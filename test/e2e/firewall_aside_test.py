@@ -41,9 +41,9 @@ class Aside(RunningStage):
                 first, wire = self.draining(way=way)
                 second = self.serve("nft", way, manage=True)
                 self.assertTrue(self.is_scanned(4))
+                proxy = second.child("proxy")  # asked for now: with nobody to serve it may be gone before the log is read
                 second.signal(signal.SIGTERM)
                 second.log.wait_for(BY)
-                proxy = second.child("proxy")
                 wait_until(lambda pid=proxy: not os.path.exists(f"/proc/{pid}"), "it serves nobody")
                 self.assert_rest_is_taken(wire, 4)
                 self.assert_ended(second)
