@@ -290,9 +290,10 @@ std::string ProxyLoop::new_trace_id() {
   return id;
 }
 
-void* ProxyLoop::open(std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash,
-                      std::string_view client, std::string_view downstream) {
-  return shared_.window->open(index_, trace_id, size, hash, client, downstream);
+void* ProxyLoop::open(const session::Parcel& parcel, std::string_view downstream) {
+  const session::ClientFacts& client = parcel.client;
+  return shared_.window->open(index_, {parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), client.address, client.listener,
+                                       client.direction, downstream});
 }
 
 void ProxyLoop::close(void* slot) { supervisor::Window::close(static_cast<supervisor::WindowSlot*>(slot)); }

@@ -68,8 +68,7 @@ class ProxyLoop final : private session::InFlight {
   void tell(supervisor::Message::Kind kind, std::string about);
   void drain(bool cut);
   std::string new_trace_id();
-  void* open(std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash, std::string_view client,
-             std::string_view downstream) override;
+  void* open(const session::Parcel& parcel, std::string_view downstream) override;
   void close(void* slot) override;
 
   ProxyShared& shared_;

@@ -99,7 +99,7 @@ Task<Delivery> MaildirDownstream::deliver(Parcel& parcel) {
   if (scope_.now() >= parcel.answer_by - services_.config->limits.min_relay_wait)
     co_return Delivery(reply::make(451, "4.4.2", "No time is left to keep the message, please try again"));
   InFlight& in_flight = *services_.in_flight;
-  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client.address, address());
+  void* slot = in_flight.open(parcel, address());
   if (!parcel.slot.take(in_flight, slot))
     co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));
   const auto job = services_.keeper->start(std::move(request), *fd);

@@ -1,8 +1,6 @@
 // What a session may use: one set per loop, wired in serve.cc, or by a test.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,13 +19,14 @@ struct TlsContexts;
 
 namespace session {
 
+struct Parcel;
+
 // The ends of data that are in flight, visible to the supervisor if this process dies (supervisor/window.h).
 class InFlight {
  public:
   virtual ~InFlight() = default;
   // nullptr: no slot is free; the message must not be finished now.
-  virtual void* open(std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash,
-                     std::string_view client, std::string_view downstream) = 0;
+  virtual void* open(const Parcel& parcel, std::string_view downstream) = 0;
   virtual void close(void* slot) = 0;
 };
 

@@ -304,7 +304,7 @@ Task<Delivery> SmtpDownstream::hand_over(Parcel& parcel) {
 // What ends the content, with a slot, and what comes of it.
 Task<Delivery> SmtpDownstream::hand_over_end(Parcel& parcel, bool by_bdat, io::TimePoint until) {
   InFlight& in_flight = *services_.in_flight;
-  void* slot = in_flight.open(parcel.trace_id, parcel.spool.size(), parcel.spool.hash(), parcel.client.address, address_);
+  void* slot = in_flight.open(parcel, address_);
   if (!parcel.slot.take(in_flight, slot)) {
     lose("too many messages are in flight");
     co_return Delivery(reply::make(451, "4.3.2", "Too many messages are being delivered, please try again"));

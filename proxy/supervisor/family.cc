@@ -244,7 +244,8 @@ void Family::bury(Child& child, const End& end) {
 void Family::tell_unknown() {
   window_.sweep([this](const WindowSlot& slot) {
     admin::Record line = log_.record(Level::error, slot.trace_id.data());
-    line.text("client", slot.client.data()).text("relay", slot.downstream.data()).number("size", slot.size);
+    line.text("client", slot.client.data()).listener(slot.listener.data(), slot.direction.data());
+    line.text("relay", slot.downstream.data()).number("size", slot.size);
     line.text("hash", fmt::format("{:016x}{:016x}", slot.hash[0], slot.hash[1])).text("outcome", "unknown");
     line.message("the proxy died between the final dot and the reply; the downstream may have the message");
     log_.write(0, Level::error, std::move(line));

@@ -38,18 +38,19 @@ Window::Window(unsigned loops, unsigned per_loop) : slots_(nullptr), loops_(loop
 Window::~Window() { munmap(slots_, sizeof(WindowSlot) * loops_ * per_loop_); }
 
 // The first free slot: few messages are in flight at once, so the search is short and few pages are touched.
-WindowSlot* Window::open(unsigned loop, std::string_view trace_id, std::uint64_t size,
-                         std::array<std::uint64_t, 2> hash, std::string_view client, std::string_view downstream) {
+WindowSlot* Window::open(unsigned loop, const EndOfData& end) {
   if (loop >= loops_) return nullptr;
   WindowSlot* const first = slots_ + std::size_t{loop} * per_loop_;
   WindowSlot* const slot =
       std::find_if(first, first + per_loop_, [](const WindowSlot& one) { return one.used.load() == 0; });
   if (slot == first + per_loop_) return nullptr;
-  slot->size = size;
-  slot->hash = hash;
-  copy(slot->trace_id, trace_id);
-  copy(slot->client, client);
-  copy(slot->downstream, downstream);
+  slot->size = end.size;
+  slot->hash = end.hash;
+  copy(slot->trace_id, end.trace_id);
+  copy(slot->client, end.client);
+  copy(slot->listener, end.listener);
+  copy(slot->direction, end.direction);
+  copy(slot->downstream, end.downstream);
   slot->used.store(1, std::memory_order_release);
   return slot;
 }
@@ -67,7 +68,7 @@ void Window::sweep(const std::function<void(const WindowSlot&)>& seen) {
   for (WindowSlot* slot = slots_; slot != slots_ + std::size_t{loops_} * per_loop_; ++slot) {
     if (slot->used.load(std::memory_order_acquire) == 0) continue;
     // Whoever died may have written anything.
-    slot->trace_id.back() = slot->client.back() = slot->downstream.back() = '\0';
+    slot->trace_id.back() = slot->client.back() = slot->listener.back() = slot->direction.back() = slot->downstream.back() = '\0';
     seen(*slot);
     close(slot);
   }

@@ -12,13 +12,26 @@
 
 namespace supervisor {
 
-// One cache line less to share between loops: a slot begins where a line begins.
-struct alignas(64) WindowSlot {
-  std::atomic<std::uint32_t> used{0};
+// An end of data: whose message, from where to where.
+struct EndOfData {
+  std::string_view trace_id;
   std::uint64_t size = 0;               // octets of content
   std::array<std::uint64_t, 2> hash{};  // 128-bit XXH3 of the content
-  std::array<char, 24> trace_id{};      // zero-terminated
-  std::array<char, 64> client{};        // address, zero-terminated, cut
+  std::string_view client;              // address
+  std::string_view listener;
+  std::string_view direction;  // config::told_direction
+  std::string_view downstream;
+};
+
+// One cache line less to share between loops: a slot begins where a line begins. Texts are zero-terminated, and cut.
+struct alignas(64) WindowSlot {
+  std::atomic<std::uint32_t> used{0};
+  std::uint64_t size = 0;
+  std::array<std::uint64_t, 2> hash{};
+  std::array<char, 24> trace_id{};
+  std::array<char, 64> client{};
+  std::array<char, 64> listener{};
+  std::array<char, 16> direction{};
   std::array<char, 64> downstream{};
 };
 
@@ -31,8 +44,7 @@ class Window {
   Window& operator=(const Window&) = delete;
 
   // nullptr when all slots of the loop are in use (then the message is deferred before its final dot).
-  WindowSlot* open(unsigned loop, std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash,
-                   std::string_view client, std::string_view downstream);
+  WindowSlot* open(unsigned loop, const EndOfData& end);
   static void close(WindowSlot* slot);
   // Is any end of data in flight?
   bool in_use() const;

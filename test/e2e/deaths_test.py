@@ -159,7 +159,7 @@ class Deaths(unittest.TestCase):
         self.assertEqual(idle.reply(), (0, b""))
         release.set()
         line = gatepost.log.wait_for(r'"outcome":"unknown"')
-        for part in ('"size":%d' % len(CLEAN), downstream.address, '"id":"', '"hash":"', '"client":"127.0.0.1:'):
+        for part in ('"size":%d' % len(CLEAN), downstream.address, '"id":"', '"hash":"', '"client":"127.0.0.1:', '"listener":"'):
             self.assertIn(part, line)
         self.comes_back(gatepost)
 

@@ -149,8 +149,7 @@ void FakeKeeper::answer(keeper::Answer::Status status) {
   planned_.emplace_back(status);
 }
 
-void* FakeInFlight::open(std::string_view, std::uint64_t, std::array<std::uint64_t, 2>, std::string_view,
-                         std::string_view) {
+void* FakeInFlight::open(const session::Parcel&, std::string_view) {
   if (slots_.size() >= capacity) return nullptr;
   ++ever_;
   slots_.push_back(std::make_unique<int>(0));

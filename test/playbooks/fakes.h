@@ -83,8 +83,7 @@ class FakeKeeper final : public judge::KeeperClient {
 
 class FakeInFlight final : public session::InFlight {
  public:
-  void* open(std::string_view trace_id, std::uint64_t size, std::array<std::uint64_t, 2> hash, std::string_view client,
-             std::string_view downstream) override;
+  void* open(const session::Parcel& parcel, std::string_view downstream) override;
   void close(void* slot) override;
   std::size_t capacity = 1000;
   std::size_t open_slots() const { return slots_.size(); }

@@ -106,21 +106,22 @@ TEST_CASE("a heartbeat: asked once in a while, silent when no word comes in time
 
 TEST_CASE("the window: slots open and close per loop, and are found again after the proxy's death") {
   Window window(2, 3);
-  CHECK(window.open(2, "x", 1, {}, "c", "d") == nullptr);
+  CHECK(window.open(2, {"x", 1, {}, "c", "l", {}, "d"}) == nullptr);
   WindowSlot* slots[3];
-  for (auto& slot : slots) REQUIRE((slot = window.open(0, "busy", 1, {}, "c", "d")) != nullptr);
-  CHECK(window.open(0, "x", 1, {}, "c", "d") == nullptr);
+  for (auto& slot : slots) REQUIRE((slot = window.open(0, {"busy", 1, {}, "c", "l", {}, "d"})) != nullptr);
+  CHECK(window.open(0, {"x", 1, {}, "c", "l", {}, "d"}) == nullptr);
   Window::close(slots[1]);
-  CHECK(window.open(0, "again", 1, {}, "c", "d") == slots[1]);
+  CHECK(window.open(0, {"again", 1, {}, "c", "l", {}, "d"}) == slots[1]);
   CHECK(window.in_use());
   for (auto& slot : slots) Window::close(slot);
   CHECK_FALSE(window.in_use());
   Window::close(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
-    WindowSlot* answered = window.open(0, "answered", 1, {}, "c", "d");
-    window.open(1, "q1.1", 4711, {1, 2}, "192.0.2.1:1", "192.0.2.2:25");
-    window.open(0, std::string(1000, 'i'), 2, {}, std::string(1000, 'c'), std::string(1000, 'd'));
+    WindowSlot* answered = window.open(0, {"answered", 1, {}, "c", "l", {}, "d"});
+    window.open(1, {"q1.1", 4711, {1, 2}, "192.0.2.1:1", "mx", "incoming", "192.0.2.2:25"});
+    const std::string any(1000, 'i');
+    window.open(0, {any, 2, {}, any, any, any, any});
     Window::close(answered);
     ::_exit(0);
   }
@@ -131,6 +132,8 @@ TEST_CASE("the window: slots open and close per loop, and are found again after 
     if (slot.size == 4711) {
       CHECK(slot.hash == std::array<std::uint64_t, 2>{1, 2});
       CHECK(std::string(slot.client.data()) == "192.0.2.1:1");
+      CHECK(std::string(slot.listener.data()) == "mx");
+      CHECK(std::string(slot.direction.data()) == "incoming");
       CHECK(std::string(slot.downstream.data()) == "192.0.2.2:25");
     }
   });
