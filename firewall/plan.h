@@ -82,6 +82,11 @@ void plan_routes(Draft& draft);
 // Whether a plan may change this sysctl, and its removal gives it back its former value.
 bool is_set_by_us(std::string_view sysctl);
 // With these the kernel looks for the way back of an IPv4 packet by its mark, and finds this host: a martian.
+// As `ip rule` shows what leads to our routing table; by its priority after the table of local addresses (0), before
+// whatever else an administrator has.
+std::string routing_rule(std::string_view table);
+inline constexpr int routing_rule_priority = 25;
+
 std::vector<std::string> martian_sysctls(const Facts& facts);
 
 // What the rules need of the kernel, by the names of the facts (probe.cc).

@@ -12,8 +12,6 @@ namespace {
 
 using config::Scope;
 
-// After the table of local addresses (0), before whatever else an administrator has.
-constexpr int rule_priority = 25;
 constexpr std::string_view bridge_calls = "net.bridge.bridge-nf-call-";
 
 void route_by_mark(Draft& draft, Version version) {
@@ -21,11 +19,10 @@ void route_by_mark(Draft& draft, Version version) {
   if (draft.facts.routing_tables.contains((version == Version::v4 ? "ip " : "ip6 ") + table))
     draft.errors.push_back(fmt::format(
         "the routing table {} has routes already; give firewall.routing_table a number that nobody uses", table));
-  const std::string rule = fmt::format("fwmark {:#x}/{:#x}", mark_divert, mark_mask);
-  const Condition there{{"ip", "-N", family, "rule", "show", "priority", std::to_string(rule_priority)},
-                        fmt::format("{} lookup {}", rule, table)};
+  const std::string priority = std::to_string(routing_rule_priority);
+  const Condition there{{"ip", "-N", family, "rule", "show", "priority", priority}, routing_rule(table)};
   const auto by_mark = [&](const char* verb) {
-    return Command{{"ip", family, "rule", verb, "priority", std::to_string(rule_priority), "fwmark",
+    return Command{{"ip", family, "rule", verb, "priority", priority, "fwmark",
                     fmt::format("{:#x}/{:#x}", mark_divert, mark_mask), "lookup", table}};
   };
   const auto route = [&](const char* verb) {
@@ -87,6 +84,10 @@ void warn(Draft& draft) {
 }
 
 }  // namespace
+
+std::string routing_rule(std::string_view table) {
+  return fmt::format("fwmark {:#x}/{:#x} lookup {}", mark_divert, mark_mask, table);
+}
 
 bool is_set_by_us(std::string_view sysctl) { return sysctl.starts_with(bridge_calls); }
 

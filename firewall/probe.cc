@@ -7,11 +7,13 @@
 
 #include <array>
 #include <fstream>
+#include <sstream>
 
 #include "firewall/command.h"
 #include "firewall/facts.h"
 #include "firewall/json.h"
 #include "firewall/network_namespace.h"
+#include "firewall/plan.h"
 
 namespace firewall {
 namespace {
@@ -173,14 +175,21 @@ std::optional<std::set<std::string>> probe_base_chains() {
   return found;
 }
 
-// The number behind "table" in each line; routes without it are in main.
+// The number behind "table" in each line; routes without it are in main. A table with the one route that we make, which
+// our rule leads to, is ours: of somebody who has lost the file of what was applied.
 std::set<std::string> probe_routing_tables() {
   std::set<std::string> found;
   for (const auto& [option, family] : {std::pair{"-4", "ip "}, std::pair{"-6", "ip6 "}}) {
-    const std::string all = output_of({"ip", "-N", option, "route", "show", "table", "all"});
-    for (std::size_t at = 0; (at = all.find(" table ", at)) != std::string::npos;) {
-      at += 7;
-      found.insert(family + all.substr(at, all.find_first_of(" \n", at) - at));
+    const std::string priority = std::to_string(routing_rule_priority);
+    const std::string rules = output_of({"ip", "-N", option, "rule", "show", "priority", priority});
+    std::istringstream routes(output_of({"ip", "-N", option, "route", "show", "table", "all"}));
+    for (std::string line; std::getline(routes, line);) {
+      const std::size_t at = line.find(" table ");
+      if (at == std::string::npos) continue;
+      const std::string table = line.substr(at + 7, line.find(' ', at + 7) - at - 7);
+      const bool ours = line.starts_with("2 default dev lo ") &&  // of type local, by its number
+                        (rules + "\n").find(routing_rule(table) + "\n") != std::string::npos;
+      if (!ours) found.insert(family + table);
     }
   }
   return found;

@@ -159,6 +159,9 @@ class Apply(Firewall):
             self.rules.run("apply", "-c", config)
             os.unlink(self.rules.state + "/firewall.json")
             self.assertEqual(self.rules.run("remove").stdout, "nothing is in force\n")
+            self.rules.run("apply", "-c", config)  # the routing table with our route and rule is ours
+            self.assertTrue(self.rules.told("status")["intact"])
+            os.unlink(self.rules.state + "/firewall.json")
             self.rules.run("remove", "-c", config)
             left = snapshot(self.gateway)
             self.assertNotIn("GATEPOST", left)
@@ -183,6 +186,8 @@ class Apply(Firewall):
         self.assertEqual(failed.returncode, NOT_PLANNED)
         self.assertEqual(json.loads(failed.stdout)["errors"],
                          ["the routing table 2525 has routes already; give firewall.routing_table a number that nobody uses"] * 2)
+        self.expect(with_routes)
+        self.rules.run("remove", "-c", self.configured("nft"))
         self.expect(with_routes)
         self.gateway.ip("route delete local default dev lo table 2525", "-6 route delete local default dev lo table 2525")
         self.expect(before)
