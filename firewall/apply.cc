@@ -33,7 +33,7 @@ class Undisturbed {
 
 // For who has the lock: a gatepost that is told to end serves meanwhile, and systemd gives it 90 s for that and the
 // drain.
-constexpr std::chrono::seconds before_removal{20};
+constexpr std::chrono::seconds before_removal{13};
 
 const Watch unseen = [](const Step&) {};
 
@@ -121,20 +121,44 @@ std::expected<void, Failure> run_all(const StateFile& file, State& state, const 
   return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
 }
 
+// Its command changes one of these routing tables.
+bool routes_of_others(const Step& step, const std::set<std::string>& tables) {
+  const std::vector<std::string>& argv = step.command.argv;
+  return argv.size() > 2 && argv[0] == "ip" && argv[2] == "route" &&
+         tables.contains((argv[1] == "-4" ? "ip " : "ip6 ") + argv.back());
+}
+
 std::expected<void, Failure> remove_steps(const std::vector<Step>& steps, const Watch& watch) {
   std::vector<std::string> wrong = run_steps(steps, watch, true);
   if (!wrong.empty()) return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
   return {};
 }
 
-std::expected<bool, Failure> remove_if(const std::string& directory, const Watch& watch,
+std::expected<std::optional<State>, Failure> load(const StateFile& file) {
+  auto found = file.load();
+  if (!found) return failure(Failure::Kind::step, found.error());
+  return *std::move(found);
+}
+
+// With the lock nobody is at it any more: what was cut gives way to the rules before it, which serve connections.
+std::expected<std::optional<State>, Failure> load_whole(const StateFile& file) {
+  auto found = load(file);
+  if (!found || !*found || (*found)->phase != State::Phase::applying || !(*found)->previous) return found;
+  if (auto wrong = roll_back(file, **found); !wrong.empty())
+    return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+  return load(file);
+}
+
+enum class Load { as_it_is, whole };
+std::expected<bool, Failure> remove_if(const std::string& directory, const Watch& watch, Load how,
                                        const std::function<bool(const State&)>& wanted) {
   const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
   const Undisturbed undisturbed;
-  const auto found = file->load();
-  if (!found) return failure(Failure::Kind::step, found.error());
-  if (!*found || !wanted(**found)) return false;
+  const auto found = how == Load::whole ? load_whole(*file) : load(*file);
+  if (!found) return std::unexpected(found.error());
+  if (!*found) return how == Load::whole;  // gone by another hand
+  if (!wanted(**found)) return false;
   std::vector<Step> steps = (*found)->plan.remove;
   if ((*found)->previous)
     for (Step& each : without((*found)->previous->remove, (*found)->plan)) steps.push_back(std::move(each));
@@ -145,9 +169,11 @@ std::expected<bool, Failure> remove_if(const std::string& directory, const Watch
 
 }  // namespace
 
-std::vector<std::string> missing_parts(const Plan& plan) {
+std::optional<std::vector<std::string>> missing_parts(const Plan& plan) {
   std::vector<std::string> missing;
-  const Counters counters = read_counters(plan);
+  const auto known = try_counters(plan);
+  if (!known) return std::nullopt;
+  const Counters& counters = *known;
   const bool counts = plan.backend == config::Backend::nft || plan.backend == config::Backend::iptables;
   for (const Diversion& each : plan.diversions) {
     if (!counts) break;
@@ -221,6 +247,7 @@ std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOpti
     state.previous = std::move(earlier->plan);
     state.previous_aside = earlier->phase == State::Phase::aside;
   }
+  state.owner = options.owner != 0 || !earlier ? options.owner : earlier->owner;
   state.token = new_token();
   state.deadline = static_cast<std::uint64_t>(::time(nullptr) + options.confirm_within.count());
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
@@ -228,6 +255,18 @@ std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOpti
     return failure(Failure::Kind::step, undo_after_failure(*file, state) + "; no process could be started to wait");
   if (auto done = run_all(*file, state, options); !done) return std::unexpected(std::move(done.error()));
   return state.plan;
+}
+
+std::expected<bool, Failure> put_back(const std::string& directory, const std::string& token) {
+  const auto file = StateFile::lock(directory);
+  if (!file) return failure(Failure::Kind::permission, file.error());
+  const Undisturbed undisturbed;
+  const auto found = load(*file);
+  if (!found) return std::unexpected(found.error());
+  if (!*found || (*found)->phase != State::Phase::applied || (*found)->token != token) return false;
+  std::vector<std::string> wrong = run_steps((*found)->plan.apply, unseen, false);
+  if (!wrong.empty()) return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
+  return true;
 }
 
 std::expected<Plan, Failure> plan_here(const config::Config& config, const std::string& directory) {
@@ -245,8 +284,7 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
   if (!found) return failure(Failure::Kind::step, found.error());
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
   State state = **found;
-  state.phase = State::Phase::applied;
-  state.deadline = 0;
+  state.phase = State::Phase::applied;  // the deadline stays: until then somebody waits for a word
   forget_previous(state);
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
   return true;
@@ -256,15 +294,8 @@ std::expected<bool, Failure> step_aside(const std::string& directory, const Watc
   const auto file = StateFile::lock(directory, before_removal);
   if (!file) return failure(Failure::Kind::permission, file.error());
   const Undisturbed undisturbed;
-  auto found = file->load();
-  if (!found) return failure(Failure::Kind::step, found.error());
-  if (*found && (*found)->phase == State::Phase::applying && (*found)->previous) {
-    // It was cut; what was in force before serves connections that run.
-    if (auto wrong = roll_back(*file, **found); !wrong.empty())
-      return std::unexpected(Failure{Failure::Kind::step, std::move(wrong)});
-    found = file->load();
-    if (!found) return failure(Failure::Kind::step, found.error());
-  }
+  const auto found = load_whole(*file);
+  if (!found) return std::unexpected(found.error());
   if (!*found || (*found)->phase == State::Phase::applying || (*found)->plan.step_aside.empty()) return false;
   State state = **found;
   // First, so that nobody takes them for whole when this is cut.
@@ -283,10 +314,13 @@ std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chr
   for (bool served = true;;) {
     const auto now = std::chrono::steady_clock::now();
     const auto state = load_state(directory);
-    if (!state || !*state || (*state)->phase != State::Phase::aside) return Diverted{};
-    const std::optional<Diverted> found = diverted_connections((*state)->plan);
-    if (found != last) tell(found);
-    last = found;
+    const bool aside = state && *state && (*state)->phase == State::Phase::aside;
+    // Whoever applies others may fail, and then what is diverted needs what stepped aside.
+    const bool undecided = !state || (*state && (*state)->phase == State::Phase::applying && (*state)->previous_aside);
+    if (!aside && !undecided) return Diverted{};
+    const std::optional<Diverted> found = aside ? diverted_connections((*state)->plan) : std::nullopt;
+    if (aside && found != last) tell(found);
+    if (aside) last = found;
     if (served && found && found->served == 0) left_until = std::min(until, now + for_last_packets);
     served = !found || found->served != 0;
     if ((!served && found->left == 0) || now >= (served ? until : left_until)) return found;
@@ -295,11 +329,25 @@ std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chr
 }
 
 std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
-  return remove_if(directory, watch, [](const State&) { return true; });
+  return remove_if(directory, watch, Load::as_it_is, [](const State&) { return true; });
 }
 
-std::expected<bool, Failure> remove_what_stepped_aside(const std::string& directory, const Watch& watch) {
-  return remove_if(directory, watch, [](const State& state) { return state.phase == State::Phase::aside; });
+// Others may have been at work after the last look, and connections that they have diverted are served.
+std::expected<bool, Failure> remove_when_unused(const std::string& directory, const Waiting& waiting, const Watch& watch) {
+  const auto until = std::chrono::steady_clock::now() + waiting.longest;
+  for (;;) {
+    const auto left = std::max(until - std::chrono::steady_clock::now(), std::chrono::steady_clock::duration(0));
+    const auto found = wait_for_diverted(directory, std::chrono::ceil<std::chrono::milliseconds>(left), waiting.tell);
+    if (found && found->served + found->left != 0) waiting.cut(*found);
+    bool used = false;
+    const auto unused = [&](const State& state) {
+      const auto now_running = diverted_connections(state.plan);
+      used = state.phase == State::Phase::aside && now_running && now_running->served != 0 && std::chrono::steady_clock::now() < until;
+      return state.phase == State::Phase::aside && !used;
+    };
+    const auto removed = remove_if(directory, watch, Load::whole, unused);
+    if (!used) return removed;
+  }
 }
 
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
@@ -309,9 +357,10 @@ std::expected<bool, Failure> remove_planned(const config::Config& config, const 
   const Undisturbed undisturbed;
   auto facts = probe();
   if (!facts) return failure(Failure::Kind::permission, facts.error());
-  facts->routing_tables.clear();  // what is there may well be ours
-  const auto planned = plan_with(config, *std::move(facts));
+  const std::set<std::string> of_others = std::exchange(facts->routing_tables, {});
+  auto planned = plan_with(config, *std::move(facts));
   if (!planned) return std::unexpected(planned.error());
+  std::erase_if(planned->first.remove, [&](const Step& step) { return routes_of_others(step, of_others); });
   if (const auto done = remove_steps(planned->first.remove, watch); !done) return std::unexpected(done.error());
   return true;
 }

@@ -32,10 +32,15 @@ struct ApplyOptions {
   std::string directory = default_state_directory;
   std::chrono::seconds confirm_within{0};  // 0: for good; else a process of its own takes it back after that time
   Watch watch = [](const Step&) {};
+  pid_t owner = 0;  // State::owner; 0: as before
 };
 
 // The plan that is in force now. Applying the same twice changes nothing.
 std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options);
+
+// What was applied with this token, put in once more after somebody has flushed it. False: it is not in force any more, for
+// others were at work meanwhile.
+std::expected<bool, Failure> put_back(const std::string& directory, const std::string& token);
 
 // What is planned for this host as it was before anything of ours was applied: what `apply` would run.
 std::expected<Plan, Failure> plan_here(const config::Config& config, const std::string& directory);
@@ -55,16 +60,23 @@ inline constexpr std::chrono::seconds for_last_packets{5};
 using Tell = std::function<void(std::optional<Diverted>)>;
 std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
                                           const Tell& tell);
-// The second half, once nobody depends on them. False: they have not stepped aside, or somebody has applied others.
-std::expected<bool, Failure> remove_what_stepped_aside(const std::string& directory, const Watch& watch);
+// Then the second half, whatever is left; `cut` hears of it before. False: they have not stepped aside, or somebody has
+// applied others.
+struct Waiting {
+  std::chrono::milliseconds longest{0};
+  Tell tell = [](auto) {};
+  std::function<void(const Diverted&)> cut = [](const Diverted&) {};
+};
+std::expected<bool, Failure> remove_when_unused(const std::string& directory, const Waiting& waiting, const Watch& watch);
 // True: there was something, and it is gone. All of it is tried, whatever fails; what failed can be tried again.
 std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch);
 // For rules that nobody remembers: whatever this configuration would have made.
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
                                             const Watch& watch);
 
-// What somebody else has removed since it was applied: rules, and what leads to them.
-std::vector<std::string> missing_parts(const Plan& plan);
+// What somebody else has removed since it was applied: rules, and what leads to them. Nothing: the packet filter's program
+// does not say.
+std::optional<std::vector<std::string>> missing_parts(const Plan& plan);
 
 // Steps one after the other; the sentences say what failed. `all`: go on after a failure.
 std::vector<std::string> run_steps(const std::vector<Step>& steps, const Watch& watch, bool all);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "firewall/plan.h"
@@ -15,5 +16,7 @@ namespace firewall {
 using Counters = std::map<std::string, std::uint64_t>;
 
 Counters read_counters(const Plan& plan);
+// Nothing: the packet filter's program does not say. Rules that are not there are an answer.
+std::optional<Counters> try_counters(const Plan& plan);
 
 }  // namespace firewall

@@ -51,7 +51,8 @@ class Diagnosis {
       : config_(config), in_force_(in_force), facts_(facts), rules_(rules_of(config)) {}
 
   std::vector<Fault> run() {
-    for (const std::string& each : missing_parts(in_force_)) add(each + " is missing", "gatepost firewall apply");
+    for (const std::string& each : missing_parts(in_force_).value_or(std::vector<std::string>()))
+      add(each + " is missing", "gatepost firewall apply");
     forwarding(Version::v4, "net.ipv4.ip_forward");
     forwarding(Version::v6, "net.ipv6.conf.all.forwarding");
     if (rules_.tproxy4)

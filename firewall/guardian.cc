@@ -20,14 +20,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::minutes longest_wait{5};
-constexpr std::chrono::seconds for_what_runs{60};
+constexpr std::chrono::hours for_what_runs{24};  // sessions end by limits of their own
 
-// Until the file says otherwise, or (false) the time is over.
+// Until the application is over, or (false) the time is.
 bool wait(const std::string& directory, const std::string& token, Clock::time_point until) {
   const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const bool watching =
       changes && ::inotify_add_watch(changes.get(), directory.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
-  while (!is_settled(directory, token)) {
+  while (!is_over(directory, token)) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return false;
     pollfd change{watching ? changes.get() : -1, POLLIN, 0};
@@ -42,8 +42,7 @@ bool wait(const std::string& directory, const std::string& token, Clock::time_po
 
 // What is in force again had stepped aside, and nobody else may be left who would remove it.
 void remove_at_last(const std::string& directory) {
-  wait_for_diverted(directory, for_what_runs, [](auto) {});
-  const auto removed = remove_what_stepped_aside(directory, [](const Step&) {});
+  const auto removed = remove_when_unused(directory, {.longest = for_what_runs}, [](const Step&) {});
   if (removed) return;
   for (const std::string& each : removed.error().sentences) ::syslog(LOG_ERR, "%s", each.c_str());
 }

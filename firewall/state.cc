@@ -39,6 +39,7 @@ std::string text_of(const State& state) {
                   .add("deadline", Node::of(state.deadline))
                   .add("plan", node_of(state.plan))
                   .add("before", node_of(state.before));
+  if (state.owner != 0) node.add("owner", Node::of(static_cast<std::uint64_t>(state.owner)));
   if (state.previous) node.add("previous", node_of(*state.previous));
   if (state.previous_aside) node.add("previous_aside", Node::of(true));
   return config::format(node);
@@ -60,6 +61,7 @@ std::expected<std::optional<State>, std::string> parse(const std::string& text, 
               .before = std::move(*before),
               .previous = std::nullopt,
               .token = text_at(*node, "token"),
+              .owner = static_cast<pid_t>(number_at(*node, "owner")),
               .deadline = number_at(*node, "deadline")};
   if (const Node* const previous = node->find("previous")) state.previous = plan_from(*previous);
   state.previous_aside = flag_at(*node, "previous_aside");
@@ -138,6 +140,11 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
   return state;
 }
 
+bool is_over(const std::string& directory, const std::string& token) {
+  const auto state = read_state(directory);
+  return state && *state && ((*state)->token != token || (*state)->phase == State::Phase::removed);
+}
+
 bool is_settled(const std::string& directory, const std::string& token) {
   const auto state = read_state(directory);
   if (!state || !*state) return false;
@@ -147,6 +154,12 @@ bool is_settled(const std::string& directory, const std::string& token) {
 
 bool stays_closed(const State& state) {
   return state.plan.fail_closed && (state.phase == State::Phase::applied || state.phase == State::Phase::unconfirmed);
+}
+
+bool is_of_another(const State& state, pid_t self) {
+  if (state.owner == 0 || state.owner == self) return false;
+  std::string name;  // the number may be somebody else's by now
+  return static_cast<bool>(std::getline(std::ifstream(fmt::format("/proc/{}/comm", state.owner)), name)) && name == "gatepost";
 }
 
 std::expected<StateFile, std::string> StateFile::lock(const std::string& directory,

@@ -3,6 +3,8 @@
 // after it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <expected>
 #include <optional>
@@ -29,7 +31,8 @@ struct State {
   std::optional<Plan> previous{};  // what was in force before this one; kept until it is confirmed
   bool previous_aside = false;     // and had stepped aside
   std::string token{};             // of one application, for whoever waits for its confirmation
-  std::uint64_t deadline = 0;      // seconds since 1970: until then somebody waits for its confirmation; 0 = nobody
+  pid_t owner = 0;                 // the gatepost that has put them in for as long as it serves; 0 = whoever asked for them by hand
+  std::uint64_t deadline = 0;      // seconds since 1970: until then somebody waits for its end (guardian.h); 0 = nobody
 };
 
 // Read without a lock: the file is only ever replaced as a whole. Nothing when there is none, or one of an earlier
@@ -38,10 +41,16 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
 // The application with this token is confirmed or removed, or gave way to another one. Not when the file is gone or
 // cannot be read: that says nothing.
 bool is_settled(const std::string& directory, const std::string& token);
+// The same, and nobody is to wait for it any more: what is confirmed may be removed before its time is over, and the word
+// about that is left to whoever waits.
+bool is_over(const std::string& directory, const std::string& token);
 
 // Whole and in force, and such that nobody gets by without us: who ends leaves them in force, so that mail waits. Half of them keeps
 // no promise.
 bool stays_closed(const State& state);
+
+// The rules belong to a gatepost that runs, and that is not `self`.
+bool is_of_another(const State& state, pid_t self);
 
 // Held by whoever changes rules. The directory is made when it is missing; everybody may read, whatever our umask is.
 class StateFile {

@@ -6,11 +6,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "config/endpoint.h"
@@ -34,6 +36,17 @@ bool is_taken(const Range& range, const Facts& facts) {
              return each.starts_with(range.four) || each.starts_with(range.six);
            });
   });
+}
+
+// Held while it is open; the kernel knows the name in this network alone. EADDRINUSE: somebody has it.
+Descriptor only_one_here() {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  verify_interface.copy(name.sun_path + 1, sizeof name.sun_path - 1);  // abstract: no file
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + verify_interface.size());
+  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), length) != 0) return {};
+  return socket;
 }
 
 void note_source(Attempt& attempt) {
@@ -93,9 +106,12 @@ void hang_up(const Attempt& made) {
 std::expected<TestNetwork, std::string> TestNetwork::create(const Facts& facts) {
   const auto free = std::ranges::find_if(ranges, [&](const Range& range) { return !is_taken(range, facts); });
   if (free == ranges.end()) return std::unexpected("this host has addresses in all ranges for tests of networks");
+  Descriptor alone = only_one_here();
+  if (!alone && errno == EADDRINUSE) return std::unexpected("another verify is at work; try again when it has ended");
+  if (!alone) return std::unexpected(fmt::format("no socket: {}", std::strerror(errno)));
   auto there = NetworkNamespace::create();
   if (!there) return std::unexpected(there.error() + "; this needs root");
-  TestNetwork network(std::move(*there), free->four, free->six);
+  TestNetwork network(std::move(alone), std::move(*there), free->four, free->six);
   if (const std::string wrong = network.lay_cable(); !wrong.empty()) return std::unexpected(wrong);
   return network;
 }

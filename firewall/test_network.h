@@ -44,9 +44,10 @@ class TestNetwork {
   std::string arrive_by(const std::string& interface, Version version) const;
 
  private:
-  TestNetwork(NetworkNamespace there, std::string four, std::string six)
-      : there_(std::move(there)), four_(std::move(four)), six_(std::move(six)) {}
+  TestNetwork(Descriptor alone, NetworkNamespace there, std::string four, std::string six)
+      : alone_(std::move(alone)), there_(std::move(there)), four_(std::move(four)), six_(std::move(six)) {}
   std::string lay_cable() const;  // the error, or ""
+  Descriptor alone_;  // one at a time
   NetworkNamespace there_;
   std::string four_, six_;  // the networks, up to the last part of an address
 };

@@ -93,8 +93,6 @@ bool Verification::good() const {
 }
 
 std::expected<Verification, Failure> verify(const config::Config& config, const VerifyOptions& options) {
-  const auto lock = StateFile::lock(options.directory);  // nobody changes them meanwhile
-  if (!lock) return failure(Failure::Kind::permission, lock.error());
   const auto in_force = plan_in_force(options.directory);
   if (!in_force) return std::unexpected(in_force.error());
   const auto facts = probe();
@@ -119,6 +117,9 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   }
   if (!options.spoof_from.empty())
     if (auto fault = try_spoof(options)) verification.faults.push_back(std::move(*fault));
+  // It may take minutes, and nobody has to wait for it.
+  if (const auto now = plan_in_force(options.directory); !now || !(*now == *in_force))
+    return failure(Failure::Kind::step, "somebody has changed the rules meanwhile: try again");
   return verification;
 }
 

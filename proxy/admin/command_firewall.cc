@@ -181,7 +181,7 @@ std::string waited_for(const std::optional<firewall::Diverted>& found, std::chro
 }
 
 // Those that are diverted get time to end, where new ones go by.
-void wait_for_running(const Arguments& arguments, const std::string& directory) {
+std::expected<bool, Failure> remove_after_running(const Arguments& arguments, const std::string& directory, Shown& shown) {
   const bool terminal = !arguments.json && ::isatty(STDERR_FILENO) != 0;
   bool told = false;
   const auto tell = [&](const std::optional<firewall::Diverted>& found) {
@@ -189,10 +189,17 @@ void wait_for_running(const Arguments& arguments, const std::string& directory) 
       fmt::print(stderr, "{}gatepost: {}{}", terminal ? "\r" : "", waited_for(found, arguments.drain), terminal ? " " : "\n");
     told = true;
   };
-  const auto left = firewall::wait_for_diverted(directory, arguments.drain, tell);
-  if (told && terminal) fmt::print(stderr, "\n");
-  if (left && left->served + left->left != 0)
-    firewall_complain(fmt::format("{} diverted connections may be cut off now", left->served + left->left));
+  const auto end_line = [&] {
+    if (told && terminal) fmt::print(stderr, "\n");
+    told = false;
+  };
+  const auto cut = [&](const firewall::Diverted& left) {
+    end_line();
+    firewall_complain(fmt::format("{} diverted connections may be cut off now", left.served + left.left));
+  };
+  auto removed = firewall::remove_when_unused(directory, {arguments.drain, tell, cut}, shown.watch());
+  end_line();
+  return removed;
 }
 
 // Nothing: there is no gentle way, or it has failed for a reason that does not keep the rules from going at once.
@@ -205,8 +212,7 @@ std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& argum
   if (!aside)
     for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
   if (!aside || !*aside) return std::nullopt;
-  wait_for_running(arguments, directory);
-  return firewall::remove_what_stepped_aside(directory, shown.watch());
+  return remove_after_running(arguments, directory, shown);
 }
 
 int remove_command(const Arguments& arguments) {

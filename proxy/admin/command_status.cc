@@ -113,7 +113,7 @@ int firewall_status(const Arguments& arguments) {
   const firewall::Counters counters = firewall::read_counters((*state)->plan);
   const Phase phase = (*state)->phase;
   const bool intact =
-      phase != Phase::applying && phase != Phase::aside && firewall::missing_parts((*state)->plan).empty();
+      phase != Phase::applying && phase != Phase::aside && firewall::missing_parts((*state)->plan).value_or(std::vector<std::string>()).empty();
   std::string text;
   if (arguments.json) {
     text = json_of(**state, counters, where.directory, intact);

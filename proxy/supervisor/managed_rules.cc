@@ -22,7 +22,7 @@ constexpr std::size_t longest_sentence = 4096;  // programs may have a lot to sa
 
 bool put_in_force(const config::Config& config, const ManagedRules::Say& say) {
   const std::string& directory = config.firewall.state_directory;
-  const auto plan = firewall::apply(config, {.directory = directory});
+  const auto plan = firewall::apply(config, {.directory = directory, .owner = ::getppid()});
   if (plan) {
     say(Level::info,
         fmt::format("the rules of the packet filter are in force, by {}", firewall::to_string(plan->backend)));
@@ -79,23 +79,31 @@ bool take_out_the_rest(const config::Config& config, const ManagedRules::Say& sa
   const std::string& directory = config.firewall.state_directory;
   const bool told_apart = firewall::diverted_connections({}).has_value();  // else there may be none of another's
   const auto longest = firewall::for_last_packets + (told_apart ? config.limits.drain : std::chrono::milliseconds(0));
-  const auto found = firewall::wait_for_diverted(directory, longest, [](auto) {});
-  if (found && found->served + found->left != 0)
+  const auto cut = [&say](const firewall::Diverted& found) {
     say(Level::warning, fmt::format("{} diverted connections are not waited for any longer: their clients or servers do "
                                     "not take what was sent last, or another gatepost serves them",
-                                    found->served + found->left));
-  return told(firewall::remove_what_stepped_aside(directory, unseen), say);
+                                    found.served + found.left));
+  };
+  const auto state = firewall::load_state(directory);
+  if (state && *state && (*state)->phase != firewall::State::Phase::aside)  // the first step has failed
+    if (const auto aside = step_aside(directory, say); !aside || !*aside) return told(firewall::remove(directory, unseen), say);
+  return told(firewall::remove_when_unused(directory, {.longest = longest, .cut = cut}, unseen), say);
 }
 
 bool look_after(const config::Config& config, const ManagedRules::Say& say) {
-  const auto state = firewall::load_state(config.firewall.state_directory);
-  if (!state || !*state) return put_in_force(config, say);
-  const std::vector<std::string> missing = firewall::missing_parts((*state)->plan);
-  if (missing.empty()) return true;
+  const std::string& directory = config.firewall.state_directory;
+  const auto state = firewall::load_state(directory);
+  if (!state || !*state) return true;  // removed by hand since; the next look says so
+  const auto missing = firewall::missing_parts((*state)->plan);
+  if (!missing || missing->empty()) return true;
+  const auto back = firewall::put_back(directory, (*state)->token);
+  if (back && !*back) return true;  // nobody has flushed them: others were changing them
   say(Level::error, fmt::format("rules of the packet filter have gone, {} of {} among them: somebody has flushed them, and new "
-                                "connections went by gatepost, unscanned; they go in again",
-                                missing.front(), missing.size()));
-  return put_in_force(config, say);
+                                "connections went by gatepost, unscanned; {}",
+                                missing->front(), missing->size(), back ? "they are in force again" : "they go in again"));
+  if (back) return true;
+  for (const std::string& sentence : back.error().sentences) say(Level::error, "rules of the packet filter are missing: " + sentence);
+  return false;
 }
 
 // From the child to the log: the level as a digit, and the sentence.
@@ -144,6 +152,11 @@ ManagedRules::Order ManagedRules::order_for_withdrawal() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
   if (!state) return Order::withdraw;  // whatever it is, the attempt says so
   if (!*state) return Order::none;
+  if (is_of_another(**state, ::getpid())) {
+    log_.say(0, Level::info,
+             fmt::format("the rules of the packet filter are those of another gatepost (pid {}), and stay", (*state)->owner));
+    return Order::none;
+  }
   if (stays_closed(**state)) {
     log_.say(0, Level::info,
              "the rules of the packet filter stay, as firewall.gate.on_failure is \"closed\": new connections wait for "
@@ -166,7 +179,7 @@ ManagedRules::Order ManagedRules::order_for_withdrawal() {
 ManagedRules::Order ManagedRules::order_for_finish() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
   if (!state || !*state || stays_closed(**state)) return Order::none;
-  if ((*state)->phase == firewall::State::Phase::aside) return Order::finish;
+  if (left_ || (*state)->phase == firewall::State::Phase::aside) return Order::finish;
   log_.say(0, Level::warning,
            "rules of the packet filter were applied while gatepost ended, and stay: if no other gatepost serves what they "
            "divert, run gatepost firewall remove");
@@ -178,10 +191,11 @@ bool ManagedRules::may_look() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
   if (!state) return false;
   if (*state) by_hand_ = false;
-  if (*state) return (*state)->phase == firewall::State::Phase::applied;
+  const bool cut = failed_ && *state && (*state)->phase == firewall::State::Phase::applying;  // ours, most likely
+  if (*state) return cut || (*state)->phase == firewall::State::Phase::applied;
   if (in_force_ && !by_hand_)
     log_.say(0, Level::warning,
-             "the rules of the packet filter were removed by hand: new connections go by gatepost, unscanned, until they "
+             "the rules of the packet filter were removed by somebody else: new connections go by gatepost, unscanned, until they "
              "are applied again");
   by_hand_ = by_hand_ || in_force_;
   return !by_hand_;
@@ -195,6 +209,7 @@ void ManagedRules::look(Clock::time_point now) {
 
 void ManagedRules::note(bool in_force, Clock::time_point now) {
   in_force_ = in_force_ || in_force;
+  failed_ = !in_force;
   if (in_force) until_next_try_ = between_looks;
   look_due_ = now + until_next_try_;
   if (!in_force) until_next_try_ = std::min(2 * until_next_try_, most_between_tries);
@@ -216,7 +231,7 @@ void ManagedRules::act(Clock::time_point now) {
 
 const ManagedRules::Work& ManagedRules::work_of(Order order) const {
   if (order == Order::put_in) return works_.put_in;
-  if (order == Order::look) return works_.look;
+  if (order == Order::look) return failed_ ? works_.put_in : works_.look;
   return order == Order::withdraw ? works_.withdraw : works_.finish;
 }
 

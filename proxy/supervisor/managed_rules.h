@@ -87,6 +87,7 @@ class ManagedRules {
   Order wanted_ = Order::none, done_ = Order::none, under_way_ = Order::none;
   unsigned deaths_ = 0;
   bool in_force_ = false, by_hand_ = false;  // as far as is known; removed by hand, and the log has heard of it
+  bool failed_ = false;  // to put them in, the last time: what is in force is none of ours, or a part
   Clock::time_point look_due_{};
   std::chrono::seconds until_next_try_ = between_looks;
   bool left_ = false;

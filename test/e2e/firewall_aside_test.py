@@ -132,12 +132,86 @@ class Aside(RunningStage):
         self.assertIn("1 diverted connections may be cut off now", removed.stderr)  # after 5 s, and not after 60
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
+    def fail_to_apply(self, tools):
+        tools.at({"argv": ["nft", "-f", "-"]}, "fail")
+        failed = self.gateway.run([*tools.before, PROGRAM, "firewall", "apply", "-c", self.place / "gatepost.json"], check=False)
+        self.assertIn("the rules that were in force before are in force again", failed.stderr)
+
+    def test_who_fails_to_apply_others_meanwhile_cuts_nobody_off(self):
+        tools = Tools(self.place)
+        gatepost = self.serve("nft", "redirect")
+        self.firewall("apply")
+        wire = self.half_sent(4)
+        removal = self.gateway.popen([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertIn("1 diverted connections go on", removal.stderr.readline())
+        self.fail_to_apply(tools)
+        self.assert_rest_is_taken(wire, 4)
+        wire.say(b"QUIT")
+        said, _ = removal.communicate()
+        self.assertEqual(removal.returncode, 0, said)
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+        gatepost.kill()
+
+    def test_nor_those_that_another_gatepost_serves(self):
+        tools = Tools(self.place)
+        first, wire = self.draining()
+        second, another = self.draining()
+        proxy = first.child("proxy")
+        self.assert_rest_is_taken(wire, 4)
+        wait_until(lambda: not os.path.exists(f"/proc/{proxy}"), "it serves nobody")
+        self.fail_to_apply(tools)
+        self.assert_rest_is_taken(another, 4)
+        self.assert_ended(first)
+        self.assert_ended(second)
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
     def test_nothing_is_left_of_what_was_confirmed(self):
         self.serve("nft", "redirect")
         self.firewall("apply", "--confirm-within", "300s")
         self.firewall("confirm")
         self.firewall("remove")
-        self.assertFalse(os.path.exists(self.place / "rules/firewall.json"))
+        self.assert_no_file()
+
+    def test_nor_of_what_nobody_has_confirmed_and_that_stepped_aside(self):
+        self.serve("nft", "redirect")
+        self.firewall("apply", "--confirm-within", "300s")
+        wire = self.half_sent(4)
+        removal = self.gateway.popen([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.assertIn("1 diverted connections go on", removal.stderr.readline())
+        self.assert_rest_is_taken(wire, 4)
+        wire.say(b"QUIT")
+        removal.communicate()
+        self.assert_no_file()
+
+    def test_who_waits_for_the_confirmation_and_is_slow_brings_nothing_back(self):
+        self.serve("nft", "redirect")
+        self.firewall("apply")
+        self.firewall("apply", "--confirm-within", "300s")
+        (guardian,) = self.guardians()
+        os.kill(guardian, signal.SIGSTOP)
+        self.firewall("confirm")
+        self.firewall("remove")
+        os.kill(guardian, signal.SIGCONT)
+        wait_until(lambda: not os.path.exists(f"/proc/{guardian}"), "its end")
+        self.assert_no_file()
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+    def guardians(self):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    words = file.read().split("\0")
+            except OSError:
+                continue
+            if "--confirm-within" in words and self.place / "gatepost.json" in words:
+                found.append(int(pid))
+        return found
+
+    def assert_no_file(self):
+        wait_until(lambda: not os.path.exists(self.place / "rules/firewall.json"), "nothing is remembered")
 
     def test_what_the_timer_brings_back_is_removed_when_nobody_is_left(self):
         gatepost, wire = self.draining()

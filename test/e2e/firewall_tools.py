@@ -4,6 +4,8 @@ import os
 import shutil
 import stat
 
+from common import wait_until
+
 TOOLS = ("nft", "iptables", "ip6tables", "iptables-restore", "ip6tables-restore", "iptables-save", "ip6tables-save", "ipset", "ip",
          "sysctl", "tc")
 
@@ -53,6 +55,9 @@ class Tools:
 
     def was_reached(self):
         return not os.path.exists(self.path + "/at")
+
+    def wait_until_reached(self, seconds):
+        wait_until(self.was_reached, "the step", seconds)
 
     def wait_for_hanging(self):
         """Process id of the one that hangs or waits."""

@@ -6,7 +6,7 @@ import shutil
 import signal
 import unittest
 
-from common import PROGRAM, Gatepost, children_of, config_for, only_when_full, role_of, wait_until
+from common import PROGRAM, Gatepost, children_of, config_for, role_of, wait_until
 from firewall_case import BACKENDS, Firewall
 from firewall_tools import Tools
 from firewall_world import CLIENT, FAR, SERVER, _enter, snapshot
@@ -21,7 +21,7 @@ STEPS = {("nft", IN): ["nft", "-f", "-"], ("nft", OUT): ["nft", "-f", "-"],
          ("iptables", OUT): ["iptables-restore", "-w", "--noflush"]}
 
 
-class ManagedRules(Firewall):
+class ManagedStage(Firewall):
     def setUp(self):
         super().setUp()
         self.server = Server(self.world.server, 4)
@@ -32,9 +32,9 @@ class ManagedRules(Firewall):
     def wait_in(self, backend, when):
         self.tools.at({"argv": STEPS[backend, when]}, "wait")
 
-    def serve(self, backend, wait_ready=True, words=(), more=None, **firewall):
+    def serve(self, backend, wait_ready=True, words=(), more=None, port=PORT, **firewall):
         config = config_for(self.place, scan=False, loops=1, listener={
-            "address": f"0.0.0.0:{PORT}", "downstream": "original", "intercept": "redirect", "scopes": ["forward"],
+            "address": f"0.0.0.0:{port}", "downstream": "original", "intercept": "redirect", "scopes": ["forward"],
             "protected": [SERVER[4]]}, downstreams={})
         config.update(more or {})
         config["firewall"] = {"manage": True, "backend": backend, "state_directory": str(self.place / "rules"), **firewall}
@@ -54,6 +54,9 @@ class ManagedRules(Firewall):
         (pid,) = [pid for pid in children_of(self.gatepost.pid) if role_of(pid) is None]
         return pid
 
+    def wait_for_end_of(self, pid):
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of {pid}")
+
     def assert_proxy_is_replaced(self):
         killed = self.gatepost.child("proxy")
         os.kill(killed, signal.SIGKILL)
@@ -70,6 +73,12 @@ class ManagedRules(Firewall):
         self.assertEqual(status, 0, log)
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
+    def remove_by_hand(self):
+        self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
+        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
+
+
+class ManagedRules(ManagedStage):
     def test_a_proxy_is_replaced_while_rules_go_in(self):
         for backend in self.each_backend():
             self.wait_in(backend, IN)
@@ -126,10 +135,6 @@ class ManagedRules(Firewall):
         self.assertEqual(gatepost.wait()[0], 0)
         with self.assertRaises(TimeoutError):
             self.world.client.connect(4, SERVER[4], 25, patience=BRIEF)
-        self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
-        self.assertMultiLineEqual(snapshot(self.gateway), self.before)
-
-    def remove_by_hand(self):
         self.gateway.run([PROGRAM, "firewall", "remove", "-c", self.place / "gatepost.json"])
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
 
@@ -196,35 +201,6 @@ class ManagedRules(Firewall):
         self.assertIn("the rules of the packet filter are withdrawn", said)
         self.assertIn("cannot start", said)
         self.assertMultiLineEqual(snapshot(self.gateway), self.before)
-
-    @only_when_full
-    def test_rules_that_cannot_go_in_are_tried_again(self):
-        self.tools.at({"argv": STEPS["nft", IN]}, "fail")
-        gatepost = self.serve("nft")
-        gatepost.log.wait_for("nothing is intercepted: .* told to fail")
-        self.assertEqual(self.greeted_by(), "the server")
-        gatepost.log.wait_for("the rules of the packet filter are in force", 40)
-        self.assertEqual(self.greeted_by(), "gatepost")
-        gatepost.signal(signal.SIGTERM)
-        self.assert_ended_without_trace()
-
-    def flushed(self, backend):
-        gatepost = self.serve(backend)
-        self.assertEqual(self.greeted_by(), "gatepost")
-        self.gateway.run(["nft", "flush", "ruleset"])
-        self.assertEqual(self.greeted_by(), "the server")
-        gatepost.log.wait_for("rules of the packet filter have gone, .*: somebody has flushed them", 40)
-        gatepost.log.wait_for("the rules of the packet filter are in force")
-        self.assertEqual(self.greeted_by(), "gatepost")
-        gatepost.signal(signal.SIGTERM)
-        self.assert_ended_without_trace()
-
-    def test_rules_that_somebody_flushes_come_back(self):
-        self.flushed("nft")
-
-    @only_when_full
-    def test_those_of_iptables_too(self):
-        self.flushed("iptables")
 
     def test_rules_that_cannot_step_aside_go_at_once(self):
         for backend in self.each_backend():

@@ -263,6 +263,18 @@ TEST_CASE("what is in force is remembered") {
   CHECK_FALSE(std::filesystem::exists(directory + "/firewall.json"));
 }
 
+TEST_CASE("rules are another's while the gatepost that has put them in runs") {
+  State state = some_state();
+  CHECK_FALSE(firewall::is_of_another(state, 1));  // asked for by hand
+  state.owner = ::getpid();
+  CHECK_FALSE(firewall::is_of_another(state, ::getpid()));
+  CHECK_FALSE(firewall::is_of_another(state, 1));  // a number that is no gatepost's
+  const Place place;
+  const auto file = firewall::StateFile::lock(place.path);
+  REQUIRE((file && file->save(state)));
+  CHECK((*firewall::load_state(place.path))->owner == state.owner);
+}
+
 TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing else") {
   const Place place;
   const auto file = firewall::StateFile::lock(place.path);
@@ -271,6 +283,7 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   state.phase = State::Phase::unconfirmed;
   state.deadline = static_cast<std::uint64_t>(::time(nullptr)) + 60;
   CHECK_FALSE(firewall::is_settled(place.path, state.token));  // no file
+  CHECK_FALSE(firewall::is_over(place.path, state.token));
   REQUIRE(file->save(state));
   CHECK_FALSE(firewall::is_settled(place.path, state.token));
   CHECK(firewall::is_settled(place.path, "4567"));
@@ -279,6 +292,7 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   ::chmod(place.path.c_str(), 0755);
   file->close(state);
   CHECK(firewall::is_settled(place.path, state.token));
+  CHECK(firewall::is_over(place.path, state.token));
   CHECK_FALSE(*firewall::load_state(place.path));
   file->sweep("4567");
   CHECK(firewall::is_settled(place.path, state.token));
@@ -287,6 +301,8 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   state.phase = State::Phase::applied;
   REQUIRE(file->save(state));
   CHECK(firewall::is_settled(place.path, state.token));
+  CHECK_FALSE(firewall::is_over(place.path, state.token));  // it may be removed yet
+  CHECK(firewall::is_over(place.path, "4567"));
   file->sweep(state.token);
   CHECK(*firewall::load_state(place.path));
 }
