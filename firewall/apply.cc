@@ -284,7 +284,7 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
   if (!found) return failure(Failure::Kind::step, found.error());
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
   State state = **found;
-  state.phase = State::Phase::applied;  // the deadline stays: until then somebody waits for a word
+  state.phase = State::Phase::applied;  // the deadline stays until who waits has heard of it
   forget_previous(state);
   if (const auto saved = file->save(state); !saved) return failure(Failure::Kind::step, saved.error());
   return true;

@@ -22,12 +22,12 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::minutes longest_wait{5};
 constexpr std::chrono::hours for_what_runs{24};  // sessions end by limits of their own
 
-// Until the application is over, or (false) the time is.
+// Until the file says otherwise, or (false) the time is over.
 bool wait(const std::string& directory, const std::string& token, Clock::time_point until) {
   const Descriptor changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const bool watching =
       changes && ::inotify_add_watch(changes.get(), directory.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
-  while (!is_over(directory, token)) {
+  while (!is_settled(directory, token)) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return false;
     pollfd change{watching ? changes.get() : -1, POLLIN, 0};
@@ -53,7 +53,7 @@ void guard(const std::string& directory, const State& state, Clock::time_point u
   {
     const auto file = StateFile::lock(directory, longest_wait);  // else without it: these rules may lock somebody out
     if (settled || is_settled(directory, state.token)) {  // since then even the file may have gone
-      if (file) file->sweep(state.token);
+      if (file) file->heard(state.token);
       return;
     }
     ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);

@@ -10,8 +10,8 @@
 
 namespace firewall {
 
-// Started and on its own. It ends when the time is over, or as soon as it reads that the application is removed or
-// gave way to another one. What is to be taken back it knows by itself: a file that is gone, or that it cannot believe, keeps it from nothing.
+// Started and on its own. It ends as soon as it reads that the application is confirmed, removed or failed. What is to
+// be taken back it knows by itself: a file that is gone, or that it cannot believe, keeps it from nothing.
 bool post_guardian(const std::string& directory, const State& state, std::chrono::seconds within);
 
 // To what was in force before this state, or to nothing. The sentences say what failed.

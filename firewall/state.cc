@@ -140,11 +140,6 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
   return state;
 }
 
-bool is_over(const std::string& directory, const std::string& token) {
-  const auto state = read_state(directory);
-  return state && *state && ((*state)->token != token || (*state)->phase == State::Phase::removed);
-}
-
 bool is_settled(const std::string& directory, const std::string& token) {
   const auto state = read_state(directory);
   if (!state || !*state) return false;
@@ -200,9 +195,12 @@ void StateFile::close(const State& state) const {
   if (!awaited || !save(last)) erase();
 }
 
-void StateFile::sweep(const std::string& token) const {
-  const auto state = read_state(directory_);
-  if (state && *state && (*state)->token == token && (*state)->phase == State::Phase::removed) erase();
+void StateFile::heard(const std::string& token) const {
+  auto state = read_state(directory_);
+  if (!state || !*state || (*state)->token != token) return;
+  if ((*state)->phase == State::Phase::removed) return erase();
+  (*state)->deadline = 0;
+  static_cast<void>(save(**state));  // else the last word comes, and stays until the next boot
 }
 
 void StateFile::erase() const { ::unlink(file_of(directory_).c_str()); }

@@ -41,9 +41,6 @@ std::expected<std::optional<State>, std::string> load_state(const std::string& d
 // The application with this token is confirmed or removed, or gave way to another one. Not when the file is gone or
 // cannot be read: that says nothing.
 bool is_settled(const std::string& directory, const std::string& token);
-// The same, and nobody is to wait for it any more: what is confirmed may be removed before its time is over, and the word
-// about that is left to whoever waits.
-bool is_over(const std::string& directory, const std::string& token);
 
 // Whole and in force, and such that nobody gets by without us: who ends leaves them in force, so that mail waits. Half of them keeps
 // no promise.
@@ -63,7 +60,8 @@ class StateFile {
   // Nothing of it is in force any more: the file goes, at the hands of whoever waits for the confirmation if somebody
   // may.
   void close(const State& state) const;
-  void sweep(const std::string& token) const;  // whoever waited with this token has heard of it
+  // Whoever waited with this token has heard of it: a last word goes, and none is needed any more.
+  void heard(const std::string& token) const;
   const std::string& directory() const { return directory_; }
 
  private:

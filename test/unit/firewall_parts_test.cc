@@ -283,7 +283,6 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   state.phase = State::Phase::unconfirmed;
   state.deadline = static_cast<std::uint64_t>(::time(nullptr)) + 60;
   CHECK_FALSE(firewall::is_settled(place.path, state.token));  // no file
-  CHECK_FALSE(firewall::is_over(place.path, state.token));
   REQUIRE(file->save(state));
   CHECK_FALSE(firewall::is_settled(place.path, state.token));
   CHECK(firewall::is_settled(place.path, "4567"));
@@ -292,19 +291,17 @@ TEST_CASE("whoever waits for a confirmation hears of the end, and of nothing els
   ::chmod(place.path.c_str(), 0755);
   file->close(state);
   CHECK(firewall::is_settled(place.path, state.token));
-  CHECK(firewall::is_over(place.path, state.token));
   CHECK_FALSE(*firewall::load_state(place.path));
-  file->sweep("4567");
+  file->heard("4567");
   CHECK(firewall::is_settled(place.path, state.token));
-  file->sweep(state.token);
+  file->heard(state.token);
   CHECK_FALSE(std::filesystem::exists(place.path + "/firewall.json"));
   state.phase = State::Phase::applied;
   REQUIRE(file->save(state));
   CHECK(firewall::is_settled(place.path, state.token));
-  CHECK_FALSE(firewall::is_over(place.path, state.token));  // it may be removed yet
-  CHECK(firewall::is_over(place.path, "4567"));
-  file->sweep(state.token);
-  CHECK(*firewall::load_state(place.path));
+  file->heard(state.token);
+  REQUIRE(*firewall::load_state(place.path));
+  CHECK((*firewall::load_state(place.path))->deadline == 0);  // and its end needs no word
 }
 
 TEST_CASE("who waits for rules that another one changes does so for a time, and then says who that is") {
