@@ -227,12 +227,18 @@ class ProxyLoop::Seat final : public session::Occupancy {
     owner_.note_offence(place_.listener(), what, client.ip, client.told);
   }
   void passed_on() override {
+    is_passed_on_ = true;
     if (owner_.shared_.passed_on != nullptr) owner_.shared_.passed_on->add(place_.listener());
+  }
+  // Inside TLS that is passed on nobody sees where a transaction begins.
+  void cut(bool in_transaction) override {
+    if (in_transaction || is_passed_on_) owner_.shared_.has_cut = true;
   }
 
  private:
   ProxyLoop& owner_;
   Admission::Seat place_;
+  bool is_passed_on_ = false;
 };
 
 io::Task<> ProxyLoop::serve_client(Admission::Seat place, std::unique_ptr<io::Stream> client,

@@ -1,6 +1,7 @@
 // One event loop of the proxy with everything that lives and dies on it: listeners, sessions, channels.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,6 +43,7 @@ struct ProxyShared {
   Admission admission;
   Refusals refusals;
   Interception interception;
+  std::atomic<bool> has_cut = false;  // a transaction, for the exit status
   int to_main_thread = -1;  // packets of the loops for the thread that started them
 
  private:

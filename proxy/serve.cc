@@ -176,5 +176,5 @@ int run_proxy(ProxyStart start) {
   tend(workers, shared, totals, from_loops.get(), running);
   for (Worker& worker : workers) worker.thread.join();
   totals.end();
-  return 0;
+  return shared.has_cut ? EX_TEMPFAIL : 0;
 }

@@ -22,5 +22,5 @@ struct ProxyStart {
   scanner::OwnedFd tls_files;  // io/tls_files.h; none where the config names no TLS
 };
 
-// Runs until drained or cut; returns the exit status.
+// Runs until drained or cut; returns the exit status: 75 (EX_TEMPFAIL) when a transaction was cut.
 int run_proxy(ProxyStart start);

@@ -35,6 +35,7 @@ class Occupancy {
   // It has done what it may be banned for.
   virtual void offended(config::Offence what, const ClientFacts& client) = 0;
   virtual void passed_on() = 0;  // what follows is between client and server, and unscanned
+  virtual void cut(bool in_transaction) = 0;  // gatepost ends, and did not wait for the end of this session
 };
 
 // A connection that was meant for somebody else.

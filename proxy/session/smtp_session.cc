@@ -59,6 +59,7 @@ Task<> SmtpSession::run() {
     failure = error.what();
   }
   if (stopped || !failure.empty()) interrupted(stopped, failure);
+  if (stopped && occupancy_ != nullptr) occupancy_->cut(transaction_ != nullptr);
   if (transaction_) end_transaction(end_when_cut());
   client_->flush_now();
   co_await leave(stopped || !failure.empty());  // a connection that broke off somewhere is nobody's

@@ -20,7 +20,7 @@ struct Message {
                           // sockets that may take any source address
     reload,         // what was learnt of servers is doubted
     drain,          // finish what runs, accept no more, then exit 0
-    cut,            // end now; replies that are still owed become 4yz
+    cut,            // end now; replies that are still owed become 4yz; exit 75 if there was a transaction
     // child -> supervisor
     ready,   // listeners are served / jobs are taken; index = loop, text = "scanner" or "keeper": it has that one now
     sockets,  // index = loop, text = "4" or "6": send a batch of transparent sockets of this family

@@ -163,6 +163,35 @@ class Signals(InPlace):
         gatepost.signal(signal.SIGTERM)
         self.assert_cut(gatepost, wire)
 
+    def test_int_cuts_what_is_in_flight(self):
+        gatepost, wire, _ = self.blocked()
+        gatepost.signal(signal.SIGINT)
+        self.assert_cut(gatepost, wire)
+
+    def test_who_is_cut_in_the_content_reads_421(self):
+        for drains_first in (False, True):
+            gatepost = self.gatepost()
+            with gatepost.wire() as wire:
+                wire.to_data()
+                wire.send(CLEAN)
+                if drains_first:
+                    gatepost.signal(signal.SIGTERM)
+                    gatepost.log.wait_for("draining")
+                gatepost.signal(signal.SIGTERM if drains_first else signal.SIGINT)
+                self.assertEqual(wire.reply()[0], 421)
+            status, said = gatepost.wait()
+            self.assertEqual(status, 75, said)
+
+    def test_int_that_cuts_nobodys_transaction(self):
+        gatepost = self.gatepost()
+        with gatepost.wire() as wire:
+            self.assertEqual(wire.reply()[0], 220)
+            self.assertEqual(wire.say(b"EHLO client.example")[0], 250)
+            gatepost.signal(signal.SIGINT)
+            self.assertEqual(wire.reply()[0], 421)
+        status, said = gatepost.wait()
+        self.assertEqual(status, 0, said)
+
     def test_drain_has_a_limit(self):
         gatepost, wire, _ = self.blocked(lambda config: {**config, "limits": {"drain": "1s"}})
         gatepost.signal(signal.SIGTERM)

@@ -29,6 +29,7 @@ struct Doorkeeper final : session::Occupancy {
   void introduced_unlisted(session::Introducing how, const session::ClientFacts& peer) override;
   void offended(config::Offence, const session::ClientFacts&) override {}
   void passed_on() override {}
+  void cut(bool) override {}
   std::vector<std::string>& log;
 };
 

@@ -17,6 +17,7 @@ struct Register final : session::Occupancy {
     told.push_back(std::string(config::to_string(what)) + (client.told ? " told " + client.ip : ""));
   }
   void passed_on() override { told.emplace_back("passed on"); }
+  void cut(bool in_transaction) override { told.emplace_back(in_transaction ? "cut in a transaction" : "cut"); }
   Told told;
 };
 
@@ -65,6 +66,19 @@ TEST_CASE("TLS that is passed on is told once, when it is") {
   CHECK(world.watch.told == Told{"passed on"});
   world.client_sends(std::string("\x16\x03\x01hello", 8));
   CHECK(world.watch.told == Told{"passed on"});
+}
+
+TEST_CASE("a session that is stopped tells whether a transaction was cut; one that ends by itself tells nothing") {
+  for (const char* said : {"", "MAIL FROM:<anna@example.com>\r\n", "QUIT\r\n"}) {
+    CAPTURE(said);
+    Watched world;
+    world.greeted();
+    world.client_sends(said);
+    if (*said == 'M') world.downstream_sends(1, "250 2.1.0 Ok\r\n");
+    world.loop.stop_all();
+    world.settle();
+    CHECK(world.watch.told == (*said == 'Q' ? Told{} : Told{*said == 'M' ? "cut in a transaction" : "cut"}));
+  }
 }
 
 TEST_CASE("offences: infected mail, refused or not; nothing else that a scanner says") {
