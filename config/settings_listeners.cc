@@ -19,7 +19,8 @@ std::vector<Setting> waits() {
       key<&L::min_data_rate>("min_data_rate", between(0, gib),
                              "Least octets of content per second after the first 30 s; 0 turns this off."),
       key<&L::early_talker_wait>("early_talker_wait", between(0s, 60s),
-                                 "Time before the banner in which the client must stay silent; 0s turns this off."),
+                                 "Time before the banner in which the client must stay silent; with 0s we do not wait for that, "
+                                 "but who has spoken by then is refused all the same."),
       key<&L::handshake_timeout>("handshake_timeout", between(1ms, 1h),
                                  "Longest wait for the PROXY header, and for a TLS handshake."),
   };
