@@ -125,8 +125,7 @@ class ListenerChecker {
     address();
     scopes();
     interfaces();
-    if (listener_.direction == Direction::outgoing && !listener_.protected_networks.empty())
-      error("/protected", "belongs to incoming mail; outgoing mail may go anywhere, on the intercepted ports");
+    protected_networks();
     if (listener_.proxy_header != ProxyHeader::off)
       error("/proxy_header", "cannot be where connections are intercepted: the client does not know of us");
     for (std::size_t j = 0; j < index_; ++j)
@@ -163,9 +162,23 @@ class ListenerChecker {
                         to_text(listener_.address), wildcard()));
   }
   bool from_elsewhere() const { return has(listener_.scopes, Scope::input) || has(listener_.scopes, Scope::forward); }
-  std::string wildcard() const {
-    return fmt::format("{}:{}", listener_.address.address.ss_family == AF_INET6 ? "[::]" : "0.0.0.0",
-                       port_of(listener_.address));
+  bool takes_ipv6() const { return listener_.address.address.ss_family == AF_INET6; }  // IPV6_V6ONLY is on
+  std::string wildcard() const { return wildcard(takes_ipv6()); }
+  std::string wildcard(bool ipv6) const {
+    return fmt::format("{}:{}", ipv6 ? "[::]" : "0.0.0.0", port_of(listener_.address));
+  }
+
+  void protected_networks() {
+    const std::vector<Netmask>& networks = listener_.protected_networks;
+    if (networks.empty()) return;
+    if (listener_.direction == Direction::outgoing)
+      return error("/protected", "belongs to incoming mail; outgoing mail may go anywhere, on the intercepted ports");
+    // Without a rule nobody would be told: mail would go by, unscanned.
+    const char* family = takes_ipv6() ? "IPv6" : "IPv4";
+    if (std::ranges::all_of(networks, [&](const Netmask& each) { return is_ipv4(each) == takes_ipv6(); }))
+      error("/protected", fmt::format("has no {} network, and {} takes {} alone: nothing would be intercepted; name one, "
+                                      "or listen on {}",
+                                      family, to_text(listener_.address), family, wildcard(!takes_ipv6())));
   }
 
   void scopes() {

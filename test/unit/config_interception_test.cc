@@ -124,6 +124,12 @@ TEST_CASE("interception: what a listener cannot be") {
             "are protected"},
            {redirecting(R"(,"direction":"outgoing","scopes":["forward"],"protected":["192.0.2.0/24"])"),
             "/protected: belongs to incoming mail; outgoing mail may go anywhere, on the intercepted ports"},
+           {redirecting(R"(,"protected":["2001:db8::/32","::1"])"),
+            "/protected: has no IPv4 network, and 0.0.0.0:2525 takes IPv4 alone: nothing would be intercepted; name one, "
+            "or listen on [::]:2525"},
+           {redirecting(R"(,"scopes":["forward"],"protected":["192.0.2.0/24"])", "[::]:2525"),
+            "/protected: has no IPv6 network, and [::]:2525 takes IPv6 alone: nothing would be intercepted; name one, or "
+            "listen on 0.0.0.0:2525"},
            {redirecting(R"(,"proxy_header":"any","proxy_from":["192.0.2.0/24"])"),
             "/proxy_header: cannot be where connections are intercepted: the client does not know of us"},
            {redirecting(R"(,"interfaces":["lo","eth0"])"),
@@ -168,6 +174,8 @@ TEST_CASE("interception: what a listener can be") {
   for (const std::string& each :
        {redirecting(""), redirecting("", "192.0.2.7:2525"), redirecting("", "[::]:2525"), tproxying(""),
         redirecting(R"(,"scopes":["input","forward"],"protected":["192.0.2.0/24"])"),
+        redirecting(R"(,"protected":["192.0.2.0/24","2001:db8::/32"])"),
+        redirecting(R"(,"protected":["192.0.2.0/24","2001:db8::/32"])", "[::]:2525"),
         redirecting(R"(,"direction":"outgoing","scopes":["forward","output"])"),
         redirecting(R"(,"direction":"outgoing","scopes":["output"])", "127.0.0.1:2525"),
         redirecting(R"(,"scopes":["output"],"interfaces":["lo"])", "127.0.0.1:2525"),
