@@ -11,7 +11,9 @@ std::vector<Setting> interception_settings() {
                          "Whose mail it is: that of the world for our servers, or that of our clients for the world."),
       key<&L::intercept>("intercept", {},
                          "How the packet filter hands over connections that were meant for somebody else."),
-      key<&L::scopes>("scopes", {}, "Which connections are intercepted: those to this host (incoming mail alone), through it, from it."),
+      key<&L::scopes>("scopes", {},
+                      "Which connections are intercepted: those to this host (\"input\", incoming mail alone), through it "
+                      "(\"forward\"), from it (\"output\", with \"redirect\" alone)."),
       key<&L::ports>("ports", {}, "Ports that clients mean to reach; no other one is ever connected to."),
       key<&L::interfaces>("interfaces", as(interface_name),
                           "Where these connections come in (from this host: go out); without it all but loopback."),
