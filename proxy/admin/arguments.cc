@@ -18,7 +18,15 @@ namespace admin {
 namespace {
 
 constexpr std::array<std::string_view, 6> commands{"serve", "check", "config", "scan", "firewall", "bans"};
-constexpr std::array<std::string_view, 6> firewall_actions{"plan", "apply", "confirm", "verify", "status", "remove"};
+// What has to follow some of them.
+struct Actions {
+  std::string_view command;
+  std::vector<std::string_view> known;
+  bool have_help = true;  // of their own
+};
+const std::array<Actions, 3> actions{{{"config", {"show", "schema", "manual"}, false},
+                                      {"firewall", {"plan", "apply", "confirm", "verify", "status", "remove"}},
+                                      {"bans", {"list", "add", "remove"}}}};
 
 constexpr const char* description =
     "gatepost: a transparent SMTP proxy that scans mail for viruses before the server behind it says yes.";
@@ -31,8 +39,11 @@ constexpr const char* footer = R"(Examples:
   gatepost scan --signatures /var/lib/clamav message.eml
   gatepost scan - < message.eml
   gatepost firewall --help                        intercept connections that are meant for others
+  gatepost bans --help                            who is turned away by the kernel
 
-Signals to serve: TERM lets transactions finish, a second TERM or INT cuts them, USR1 opens the log file anew.
+Signals to serve: TERM lets transactions finish, a second TERM or INT cuts them, USR1 opens the log file anew, HUP reads
+certificates and keys again and has servers examined anew (not the configuration: restart for that); USR2 is only logged,
+signatures cannot be reloaded yet.
 
 Exit status (sysexits.h): 0 all is well; 64 wrong command line; 70 a bug; 75 ended with transactions cut;
 78 the configuration, a port or a directory cannot be used. scan: 0 all clean, 1 something infected or suspicious,
@@ -100,7 +111,8 @@ constexpr const char* firewall_footer = R"(Examples:
   gatepost firewall confirm -c FILE
   gatepost firewall verify -c FILE                       proves with connections that it works, or says what is wrong
   gatepost firewall status -c FILE
-  gatepost firewall remove -c FILE                       without a trace
+  gatepost firewall remove -c FILE                       without a trace, when what is diverted has ended, or after 60 s
+  gatepost firewall remove -c FILE --drain 5m            the same after 5 minutes; 0s cuts off at once
 
 Exit status: 0 all is well; 69 not applied, or verify has found something wrong; 71 a step failed, and what was done was
 undone; 75 not confirmed, or others were at work while remove waited; 77 not root; 78 the configuration cannot be put into rules here.)";
@@ -191,12 +203,19 @@ void add_firewall(Options& options) {
   firewall->callback([&to] { to.command = Arguments::Command::firewall; });
 }
 
+constexpr const char* bans_footer = R"(Examples:
+  gatepost bans list                         who is banned, for how long, and why
+  gatepost bans add 192.0.2.1 --for 12h      its new connections are reset; without --for until it is removed
+  gatepost bans add 2001:db8::/64
+  gatepost bans remove 192.0.2.1
+
+The lists are the kernel's and need no gatepost that runs; firewall.bans.on makes the rules look at them.
+Exit status: 0 all is well; 64 wrong command line; 69 no such list, or never to be banned; 77 not root.)";
+
 void add_bans(Options& options) {
   Arguments& to = options.arguments;
   CLI::App* bans = options.app.add_subcommand("bans", "clients that get no connection: list, add, remove");
-  bans->footer(
-      "The lists are the kernel's and need no gatepost that runs; firewall.bans.on makes the rules look at them.\n"
-      "Exit status: 0 all is well; 64 wrong command line; 69 no such list, or never to be banned; 77 not root.");
+  bans->footer(bans_footer);
   bans->require_subcommand(1);
   bans->add_subcommand("list", "who is banned, and for how long")->callback([&to] { to.bans = Arguments::Bans::list; });
   CLI::App* add = bans->add_subcommand("add", "new connections of a client are reset, from now on");
@@ -219,15 +238,15 @@ void add_bans(Options& options) {
   bans->callback([&to] { to.command = Arguments::Command::bans; });
 }
 
-int wrong(const std::string& sentence) {
-  fmt::print(stderr, "gatepost: {}\nTry gatepost --help.\n", sentence);
-  return EX_USAGE;
+template <class Words>
+bool has(const Words& known, std::string_view word) {
+  return std::ranges::find(known, word) != known.end();
 }
 
 // A word that should be one of these, and is none.
 template <class Words>
 bool is_mistaken(std::string_view word, const Words& known) {
-  return !word.starts_with("-") && std::ranges::find(known, word) == known.end();
+  return !word.starts_with("-") && !has(known, word);
 }
 
 std::string one_line(const std::string& text) {
@@ -236,17 +255,44 @@ std::string one_line(const std::string& text) {
   return out;
 }
 
+// The command line before it is parsed: which command is meant, as far as that can be told.
+class Meant {
+ public:
+  Meant(int count, char** words) : first_(count > 1 ? words[1] : ""), second_(count > 2 ? words[2] : "-") {
+    const auto found = std::ranges::find(actions, first_, &Actions::command);
+    if (found != actions.end()) actions_ = &*found;
+  }
+
+  // A sentence; empty: nothing is wrong with the names of commands.
+  std::string mistake() const {
+    if (first_.empty()) return "no command given: serve, check, config, scan, firewall or bans";
+    if (is_mistaken(first_, commands)) return unknown(first_, config::did_you_mean(first_, commands));
+    if (actions_ == nullptr) return {};
+    if (second_ == "-") return fmt::format("no command given after \"{}\": {}", first_, fmt::join(actions_->known, ", "));
+    if (!is_mistaken(second_, actions_->known)) return {};
+    return unknown(fmt::format("{} {}", first_, second_), config::did_you_mean(second_, actions_->known));
+  }
+  int wrong(const std::string& sentence) const {
+    std::string command = "gatepost";
+    if (has(commands, first_)) command += fmt::format(" {}", first_);
+    if (actions_ != nullptr && actions_->have_help && has(actions_->known, second_)) command += fmt::format(" {}", second_);
+    fmt::print(stderr, "gatepost: {}\nTry {} --help.\n", sentence, command);
+    return EX_USAGE;
+  }
+
+ private:
+  static std::string unknown(std::string_view words, const std::string& meant) {
+    return fmt::format("there is no command \"{}\"{}", one_line(std::string(words)), meant);
+  }
+  std::string_view first_, second_;
+  const Actions* actions_ = nullptr;
+};
+
 }  // namespace
 
 std::expected<Arguments, int> parse_arguments(int count, char** words) {
-  if (count < 2) return std::unexpected(wrong("no command given: serve, check, config, scan, firewall or bans"));
-  const std::string_view first = words[1], second = count > 2 ? words[2] : "-";
-  if (is_mistaken(first, commands))
-    return std::unexpected(wrong(fmt::format("there is no command \"{}\"{}", one_line(std::string(first)),
-                                             config::did_you_mean(first, commands))));
-  if (first == "firewall" && is_mistaken(second, firewall_actions))
-    return std::unexpected(wrong(fmt::format("there is no command \"firewall {}\"{}", one_line(std::string(second)),
-                                             config::did_you_mean(second, firewall_actions))));
+  const Meant meant(count, words);
+  if (const std::string mistake = meant.mistake(); !mistake.empty()) return std::unexpected(meant.wrong(mistake));
   Options options;
   options.app.footer(footer);
   options.app.set_version_flag("--version", "gatepost " GATEPOST_VERSION);
@@ -261,11 +307,11 @@ std::expected<Arguments, int> parse_arguments(int count, char** words) {
     options.app.parse(count, words);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return std::unexpected(options.app.exit(error));  // --help, --version
-    return std::unexpected(wrong(one_line(error.what())));
+    return std::unexpected(meant.wrong(one_line(error.what())));
   }
   const Arguments& got = options.arguments;
   if (got.ready_fd >= 0 && ::fcntl(got.ready_fd, F_GETFD) < 0)
-    return std::unexpected(wrong(fmt::format("--ready-fd: descriptor {} is not open", got.ready_fd)));
+    return std::unexpected(meant.wrong(fmt::format("--ready-fd: descriptor {} is not open", got.ready_fd)));
   return got;
 }
 

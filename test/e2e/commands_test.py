@@ -42,6 +42,32 @@ class Commands(unittest.TestCase):
             self.assertEqual((status, said), (64, ""), arguments)
             self.assertTrue(errors.startswith("gatepost: "), errors)
 
+    def test_the_hint_names_the_command(self):
+        for words, sentence, hint in (
+                (["sevre"], 'there is no command "sevre"; did you mean "serve"?', "gatepost --help"),
+                (["firewall", "aply"], 'there is no command "firewall aply"; did you mean "apply"?', "gatepost firewall --help"),
+                (["firewall", "apply"], "--config is required", "gatepost firewall apply --help"),
+                (["bans", "flush"], 'there is no command "bans flush"', "gatepost bans --help"),
+                (["bans", "add", "192.0.2.1", "--for", "ever"], "--for: expects a time", "gatepost bans add --help"),
+                (["config", "shwo"], 'there is no command "config shwo"; did you mean "show"?', "gatepost config --help"),
+                (["config", "--", "show", "more"], "more", "gatepost config --help"),
+                (["serve", "--no-such"], "--no-such", "gatepost serve --help"),
+                (["config"], 'no command given after "config": show, schema, manual', "gatepost config --help"),
+                (["bans"], 'no command given after "bans": list, add, remove', "gatepost bans --help"),
+                (["-c", "x"], "required", "gatepost --help")):
+            status, said, errors = run(*words)
+            self.assertEqual((status, said), (64, ""), words)
+            first, second = errors.splitlines()
+            self.assertIn(sentence, first)
+            self.assertEqual(second, f"Try {hint}.")
+
+    def test_help_has_what_an_operator_looks_for(self):
+        for words, wanted in ((["serve"], ["HUP", "USR2"]), ([], ["HUP", "USR2", "gatepost bans --help"]),
+                              (["firewall"], ["remove -c FILE --drain"]), (["bans"], ["gatepost bans add", "gatepost bans list"])):
+            said = run(*words, "--help")[1]
+            for each in wanted:
+                self.assertIn(each, said, words)
+
     def test_check(self):
         status, said, errors = run("check", "-c", self.config())
         self.assertEqual(status, 0, said + errors)
