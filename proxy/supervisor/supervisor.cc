@@ -68,14 +68,22 @@ int give_up(const std::string& sentence) {
   return EX_CONFIG;
 }
 
-// The same before anything was begun: rules of an earlier life may be another gatepost's, whose ports we cannot have.
+// Somebody listens where intercepted connections would come to: another gatepost, most likely.
+bool serves_another(const config::Config& config) {
+  return std::ranges::any_of(config.listeners, [](const config::Listener& each) {
+    return each.intercept != config::Intercept::none && probe(each.address.get(), each.address.length) == EADDRINUSE;
+  });
+}
+
+// The same before anything was begun, and while we have no port: rules that are in force may lead to nobody.
 int give_up(const std::string& sentence, const config::Config& config) {
+  const int status = give_up(sentence);
   const auto rules = firewall::load_state(config.firewall.state_directory);
-  if (config.firewall.manage && rules && *rules)
+  if (config.firewall.manage && rules && *rules && !serves_another(config))
     fmt::print(stderr,
                "gatepost: rules of the packet filter are in force: unless another gatepost serves, new connections "
                "fail; gatepost firewall remove takes them back\n");
-  return give_up(sentence);
+  return status;
 }
 
 class Supervisor {
@@ -333,7 +341,10 @@ int serve(ServeOptions options, std::function<int(ProxyStart)> run_proxy) {
   auto listening = listen_on(config.listeners, loops);
   if (!listening) return give_up(listening.error(), config);
   auto log_file = open_log(config.log);
-  if (!log_file) return give_up(log_file.error(), config);
+  if (!log_file) {
+    *listening = {};  // or it would look as if another one served
+    return give_up(log_file.error(), config);
+  }
   const std::string scanner_directory = config.scanners.empty() ? std::string() : provide_scanner_directory(config);
   Supervisor supervisor(options, std::move(*log_file), std::move(*listening), std::move(run_proxy), scanner_directory);
   supervisor.use(std::move(*material));

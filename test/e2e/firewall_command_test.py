@@ -27,7 +27,8 @@ class Command(Firewall):
         config = self.configured("nft")
         for words, said in ((["aply"], 'there is no command "firewall aply"; did you mean "apply"?'),
                             (["x\x1b[31m"], 'there is no command "firewall x\\x1b[31m"'),
-                            ([], 'no command given after "firewall": plan, apply'), (["apply"], "--config is required"), (["verify"], "--config is required"),
+                            ([], 'no command given after "firewall": plan, apply'),
+                            (["apply"], "--config is required"), (["verify"], "--config is required"),
                             (["plan"], "firewall plan needs -c FILE"), (["apply", "-c", config, "--confirm-within", "0s"], "between 1s and 24h"),
                             (["apply", "-c", config, "--confirm-within", "soon"], "between 1s and 24h"),
                             (["verify", "-c", config, "--spoof-from", "192.0.2.1"], "--spoof-to"),

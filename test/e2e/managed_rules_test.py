@@ -190,6 +190,19 @@ class ManagedRules(ManagedStage):
         self.assertIn("rules of the packet filter are in force: unless another gatepost serves", said)
         self.remove_by_hand()
 
+    def test_who_finds_its_port_taken_says_nothing_of_the_rules_of_the_one_that_serves(self):
+        self.serve("nft")
+        status, said = self.serve("nft", wait_ready=False).wait()
+        self.assertEqual(status, 78, said)
+        self.assertIn("the port is taken", said)
+        self.assertNotIn("rules of the packet filter", said)
+        # Nor where it fails before it comes to the port.
+        config = {"spool": {"directory": str(self.place / "gatepost.json")}}
+        status, said = self.serve("nft", wait_ready=False, more=config).wait()
+        self.assertEqual(status, 78, said)
+        self.assertIn("is not a directory", said)
+        self.assertNotIn("rules of the packet filter", said)
+
     @unittest.skipUnless(shutil.which("strace"), "needs strace")
     def test_who_cannot_begin_at_all_withdraws_rules_of_an_earlier_life(self):
         self.serve("nft").kill()
