@@ -26,6 +26,11 @@ int failed(const std::string& sentence, bool json, int status) {
   return status;
 }
 
+// Null where it ends only when somebody removes it: 0 would read as if it were over.
+Node seconds_left(const firewall::Ban& ban) {
+  return ban.left.count() == 0 ? Node() : Node::of(static_cast<std::uint64_t>(ban.left.count()));
+}
+
 int list(bool json) {
   const auto bans = firewall::list_bans();
   if (!bans) return failed(bans.error(), json, EX_UNAVAILABLE);
@@ -34,7 +39,7 @@ int list(bool json) {
     for (const firewall::Ban& each : *bans)
       all.children.push_back(Node::object()
                                  .add("network", Node::of(each.network))
-                                 .add("seconds_left", Node::of(static_cast<std::uint64_t>(each.left.count())))
+                                 .add("seconds_left", seconds_left(each))
                                  .add("reason", Node::of(each.reason)));
     const Node node = Node::object().add("ok", Node::of(true)).add("bans", std::move(all));
     return print(config::format(node)) ? EX_OK : EX_IOERR;
