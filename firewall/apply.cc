@@ -130,7 +130,7 @@ std::expected<void, Failure> remove_steps(const std::vector<Step>& steps, const 
 std::expected<bool, Failure> remove_if(const std::string& directory, const Watch& watch,
                                        const std::function<bool(const State&)>& wanted) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   const auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
@@ -144,6 +144,14 @@ std::expected<bool, Failure> remove_if(const std::string& directory, const Watch
 }
 
 }  // namespace
+
+std::unexpected<Failure> failure_of(const NotLocked& error) {
+  using Why = NotLocked::Why;
+  const Failure::Kind kind = error.why == Why::busy       ? Failure::Kind::busy
+                             : error.why == Why::not_root ? Failure::Kind::permission
+                                                          : Failure::Kind::directory;
+  return failure(kind, error.sentence);
+}
 
 std::vector<std::string> missing_parts(const Plan& plan) {
   std::vector<std::string> missing;
@@ -200,7 +208,7 @@ std::vector<std::string> roll_back(const StateFile& file, const State& state) {
 
 std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options) {
   const auto file = StateFile::lock(options.directory);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
@@ -240,7 +248,7 @@ std::expected<Plan, Failure> plan_here(const config::Config& config, const std::
 
 std::expected<bool, Failure> confirm(const std::string& directory) {
   const auto file = StateFile::lock(directory);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
@@ -254,7 +262,7 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
 
 std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
@@ -305,7 +313,7 @@ std::expected<bool, Failure> remove_what_stepped_aside(const std::string& direct
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
                                             const Watch& watch) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   auto facts = probe();
   if (!facts) return failure(Failure::Kind::permission, facts.error());

@@ -74,9 +74,9 @@ std::expected<Plan, Failure> plan_in_force(const std::string& directory) {
   const auto state = load_state(directory);
   if (!state) return failure(Failure::Kind::step, state.error());
   if (!*state || (*state)->phase == State::Phase::applying)
-    return failure(Failure::Kind::step, "no rules are in force: \"gatepost firewall apply\" first");
+    return failure(Failure::Kind::not_in_force, "no rules are in force: \"gatepost firewall apply\" first");
   if ((*state)->phase == State::Phase::aside)
-    return failure(Failure::Kind::step,
+    return failure(Failure::Kind::not_in_force,
                    "the rules let new connections by, as they are about to be removed: \"gatepost firewall apply\" first");
   return (*state)->plan;
 }
@@ -94,7 +94,7 @@ bool Verification::good() const {
 
 std::expected<Verification, Failure> verify(const config::Config& config, const VerifyOptions& options) {
   const auto lock = StateFile::lock(options.directory);  // nobody changes them meanwhile
-  if (!lock) return failure(Failure::Kind::permission, lock.error());
+  if (!lock) return failure_of(lock.error());
   const auto in_force = plan_in_force(options.directory);
   if (!in_force) return std::unexpected(in_force.error());
   const auto facts = probe();

@@ -38,11 +38,15 @@ struct Shown {
 int status_of(Failure::Kind kind) {
   switch (kind) {
     case Failure::Kind::plan:
+    case Failure::Kind::directory:
       return EX_CONFIG;
     case Failure::Kind::permission:
       return EX_NOPERM;
+    case Failure::Kind::busy:
     case Failure::Kind::unconfirmed:
       return EX_TEMPFAIL;
+    case Failure::Kind::not_in_force:
+      return EX_UNAVAILABLE;
     case Failure::Kind::step:
       break;
   }
@@ -200,8 +204,8 @@ std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& argum
                                                           Shown& shown) {
   if (arguments.drain.count() == 0) return std::nullopt;
   auto aside = firewall::step_aside(directory, shown.watch());
-  // What cannot be read will not go at once either.
-  if (!aside && (aside.error().kind == Failure::Kind::permission || !firewall::load_state(directory))) return aside;
+  // What cannot be locked or read will not go at once either.
+  if (!aside && (aside.error().kind != Failure::Kind::step || !firewall::load_state(directory))) return aside;
   if (!aside)
     for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
   if (!aside || !*aside) return std::nullopt;
@@ -271,6 +275,10 @@ int firewall_failed(const Failure& failure, bool json) {
 
 int firewall_command(const Arguments& arguments) {
   using Action = Arguments::Firewall;
+  // Before anything is tried that would fail half-way, with the words of another program.
+  const bool changes = arguments.action != Action::plan && arguments.action != Action::status;
+  if (changes && ::geteuid() != 0)
+    return firewall_failed({Failure::Kind::permission, {"only root may change rules, or prove them"}}, arguments.json);
   switch (arguments.action) {
     case Action::plan:
       return plan_command(arguments);

@@ -7,7 +7,7 @@ import shutil
 import unittest
 
 from common import PROGRAM, ROOT
-from firewall_case import BACKENDS, EVERYTHING, Firewall
+from firewall_case import BACKENDS, EVERYTHING, NOT_APPLIED, Firewall
 from firewall_world import snapshot
 
 GOLDEN = os.path.join(ROOT, "test/golden/firewall")
@@ -89,7 +89,28 @@ class Command(Firewall):
             with self.subTest(words):
                 self.said(*words, *(["--state", self.rules.state] if words[-1] != "--show-facts" else []), status=NO_PERMISSION,
                           before=ordinary)
+        # Nor where the directory is his own: the packet filter is not.
+        os.mkdir(self.rules.state)
+        os.chown(self.rules.state, NOBODY, NOBODY)
+        os.chmod(self.place / "", 0o755)
+        for words in (["apply", "-c", config], ["confirm"], ["remove"], ["remove", "--drain", "0s"]):
+            with self.subTest(words):
+                self.assertEqual(self.said(*words, "--state", self.rules.state, status=NO_PERMISSION, before=ordinary),
+                                 "gatepost: only root may change rules, or prove them\n")
         self.assertEqual(snapshot(self.gateway), before)
+
+    def test_a_directory_that_cannot_be_used(self):
+        config = self.configured("nft")
+        directory = self.place / "file/firewall"
+        with open(self.place / "file", "w"):
+            pass
+        for words in (["apply", "-c", config], ["confirm"], ["remove"], ["verify", "-c", config]):
+            with self.subTest(words):
+                self.assertEqual(self.said(*words, "--state", directory, status=CONFIG), f"gatepost: {directory}: Not a directory\n")
+
+    def test_verify_with_nothing_in_force(self):
+        self.assertIn("no rules are in force", self.said("verify", "-c", self.configured("nft"), "--state", self.rules.state,
+                                                         status=NOT_APPLIED))
 
     def test_json_everywhere(self):
         config = self.configured("nft")
