@@ -5,31 +5,14 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <csignal>
 #include <ctime>
 
 #include "firewall/counters.h"
 #include "firewall/guardian.h"
+#include "firewall/undisturbed.h"
 
 namespace firewall {
 namespace {
-
-// Ctrl-C and a closed terminal wait until the rules are whole.
-class Undisturbed {
- public:
-  Undisturbed() {
-    sigset_t these;
-    sigemptyset(&these);
-    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) sigaddset(&these, number);
-    ::sigprocmask(SIG_BLOCK, &these, &before_);
-  }
-  Undisturbed(const Undisturbed&) = delete;
-  Undisturbed& operator=(const Undisturbed&) = delete;
-  ~Undisturbed() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 // For who has the lock: a gatepost that is told to end serves meanwhile, and systemd gives it 90 s for that and the
 // drain.

@@ -10,9 +10,11 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 
 #include "config/surroundings.h"
 #include "firewall/apply.h"
+#include "firewall/undisturbed.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/escape.h"
 
@@ -23,12 +25,15 @@ using firewall::Failure;
 using firewall::Node;
 using firewall::Step;
 
-// One that is shown as it was run.
+// Steps that are shown as they are run. From the first of them on signals wait: who is about to be interrupted shall hear
+// what is in force now.
 struct Shown {
   bool json = false;
   std::vector<Step> steps{};
+  std::optional<firewall::Undisturbed> undisturbed{};
   firewall::Watch watch() {
     return [this](const Step& step) {
+      if (!undisturbed) undisturbed.emplace();
       steps.push_back(step);
       if (!json) static_cast<void>(print(fmt::format("{}: {}\n", step.why, firewall::in_shell(step.command.argv))));
     };
@@ -116,12 +121,6 @@ int plan_command(const Arguments& arguments) {
 // On a terminal: somebody who can still press a key is not locked out.
 int wait_for_confirmation(const Arguments& arguments, const std::string& directory) {
   const auto seconds = arguments.confirm_within.count();
-  if (::isatty(STDIN_FILENO) == 0 || arguments.json) {
-    if (!arguments.json)
-      firewall_complain(
-          fmt::format("the rules are taken back after {} s, unless \"gatepost firewall confirm\" is run", seconds));
-    return EX_OK;
-  }
   fmt::print(stderr, "Press Enter within {} s to keep these rules: ", seconds);
   pollfd key{STDIN_FILENO, POLLIN, 0};
   char read_char = 0;
@@ -133,12 +132,13 @@ int wait_for_confirmation(const Arguments& arguments, const std::string& directo
   return *kept ? EX_OK : EX_TEMPFAIL;
 }
 
-int apply_command(const Arguments& arguments) {
-  const auto config = firewall_config(arguments);
-  if (!config) return EX_CONFIG;
+bool asks_on_terminal(const Arguments& arguments) {
+  return arguments.confirm_within.count() > 0 && !arguments.json && ::isatty(STDIN_FILENO) != 0;
+}
+
+int put_into_force(const Arguments& arguments, const config::Config& config, const std::string& directory) {
   Shown shown{arguments.json};
-  const std::string directory = firewall_directory(arguments, *config);
-  const auto plan = firewall::apply(*config, {directory, arguments.confirm_within, shown.watch()});
+  const auto plan = firewall::apply(config, {directory, arguments.confirm_within, shown.watch()});
   if (!plan) return firewall_failed(plan.error(), arguments.json);
   warn(*plan, arguments.json);
   const std::string text = arguments.json
@@ -149,7 +149,18 @@ int apply_command(const Arguments& arguments) {
                                                     .add("warnings", firewall::texts(plan->warnings)))
                                : fmt::format("in force, by {}\n", firewall::to_string(plan->backend));
   if (!print(text)) return EX_IOERR;
-  return arguments.confirm_within.count() > 0 ? wait_for_confirmation(arguments, directory) : EX_OK;
+  if (arguments.confirm_within.count() > 0 && !arguments.json && !asks_on_terminal(arguments))
+    firewall_complain(fmt::format("the rules are taken back after {} s, unless \"gatepost firewall confirm\" is run",
+                                  arguments.confirm_within.count()));
+  return EX_OK;
+}
+
+int apply_command(const Arguments& arguments) {
+  const auto config = firewall_config(arguments);
+  if (!config) return EX_CONFIG;
+  const std::string directory = firewall_directory(arguments, *config);
+  const int status = put_into_force(arguments, *config, directory);
+  return status == EX_OK && asks_on_terminal(arguments) ? wait_for_confirmation(arguments, directory) : status;
 }
 
 // The end of confirm and remove: a yes, a no, or a failure.
@@ -209,6 +220,7 @@ std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& argum
   if (!aside)
     for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
   if (!aside || !*aside) return std::nullopt;
+  shown.undisturbed.reset();
   wait_for_running(arguments, directory);
   return firewall::remove_what_stepped_aside(directory, shown.watch());
 }
