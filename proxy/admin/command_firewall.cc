@@ -12,6 +12,7 @@
 #include <iterator>
 #include <optional>
 
+#include "config/document.h"
 #include "config/surroundings.h"
 #include "firewall/apply.h"
 #include "firewall/undisturbed.h"
@@ -174,7 +175,7 @@ int told(const std::expected<bool, Failure>& done, const Arguments& arguments, c
 
 int confirm_command(const Arguments& arguments) {
   const Remembered where = remembered(arguments);
-  if (where.broken) return EX_CONFIG;
+  if (is_lost(where)) return EX_CONFIG;
   return told(firewall::confirm(where.directory), arguments, "confirmed", "nothing waits to be confirmed",
               EX_UNAVAILABLE);
 }
@@ -244,6 +245,17 @@ int remove_command(const Arguments& arguments) {
   return told(done, arguments, "removed", "nothing is in force", EX_OK);
 }
 
+// Of a file that cannot be used: an account may be gone since its rules were put into force. What it includes is not read.
+std::string directory_in(const std::string& path) {
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  config::Problems problems({path});
+  const auto document = config::parse(text, 0, problems);
+  const Node* const section = document ? document->find("firewall") : nullptr;
+  const std::string named = section != nullptr ? firewall::text_at(*section, "state_directory") : "";
+  return named.starts_with('/') ? named : firewall::default_state_directory;
+}
+
 }  // namespace
 
 void firewall_complain(const std::string& sentence) {
@@ -258,7 +270,13 @@ Remembered remembered(const Arguments& arguments) {
   where.config = firewall_config(arguments);
   where.broken = where.config == nullptr;
   if (!where.broken) where.directory = firewall_directory(arguments, *where.config);
+  if (where.broken && arguments.state.empty()) where.directory = directory_in(arguments.config);
   return where;
+}
+
+bool is_lost(const Remembered& where) {
+  const auto state = firewall::load_state(where.directory);
+  return where.broken && state && !*state;
 }
 
 std::string firewall_directory(const Arguments& arguments, const config::Config& config) {

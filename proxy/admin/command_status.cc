@@ -100,7 +100,7 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
 
 int firewall_status(const Arguments& arguments) {
   const Remembered where = remembered(arguments);
-  if (where.broken) return EX_CONFIG;
+  if (is_lost(where)) return EX_CONFIG;
   const auto state = firewall::load_state(where.directory);
   if (!state) {
     firewall_complain(state.error());

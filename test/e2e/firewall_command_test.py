@@ -112,6 +112,24 @@ class Command(Firewall):
         self.assertIn("no rules are in force", self.said("verify", "-c", self.configured("nft"), "--state", self.rules.state,
                                                          status=NOT_APPLIED))
 
+    def test_a_config_that_is_broken_by_now_still_says_where_to_look(self):
+        config = self.configured("nft", state_directory=self.rules.state)
+        before = snapshot(self.gateway)
+        self.gateway.run([PROGRAM, "firewall", "apply", "-c", config, "--confirm-within", "1h"])
+        with open(config) as file:
+            broken = {**json.load(file), "users": {"proxy": "no-such-account"}}
+        with open(config, "w") as file:
+            json.dump(broken, file)
+        for action, said in (("confirm", "confirmed\n"), ("status", "in force, by nft\n"), ("remove", "removed\n")):
+            with self.subTest(action):
+                done = self.gateway.run([PROGRAM, "firewall", action, "-c", config])
+                self.assertIn(said, done.stdout)
+                self.assertIn("no-such-account", done.stderr)
+                self.assertIn(f"{config} cannot be used", done.stderr)
+        self.assertEqual(snapshot(self.gateway), before)
+        for action in ("confirm", "status", "remove"):
+            self.assertIn("cannot be used", self.said(action, "-c", config, status=CONFIG))
+
     def test_json_everywhere(self):
         config = self.configured("nft")
         self.assertEqual(set(self.rules.told("plan", "-c", config)), {"ok", "plan", "warnings"})
