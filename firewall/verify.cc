@@ -2,18 +2,12 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <iterator>
 
-#include "config/endpoint.h"
 #include "firewall/counters.h"
 #include "firewall/test_network.h"
-#include "firewall/transparent_socket.h"
 
 namespace firewall {
 namespace {
@@ -40,34 +34,6 @@ Proof inspect_drop(const Diversion& each, const Plan& in_force) {
   return {each.listener, each.scope, each.version, Result::inspected,
           fmt::format("the rule is there that drops what comes by {}; it has dropped {} first packets", where,
                       found->second)};
-}
-
-// A server elsewhere answers our spoofed source only through us.
-std::optional<Fault> try_spoof(const VerifyOptions& options) {
-  const auto from = config::parse_address(options.spoof_from.find(':') == std::string::npos
-                                              ? options.spoof_from + ":0"
-                                              : fmt::format("[{}]:0", options.spoof_from));
-  const auto to = config::parse_address(options.spoof_to);
-  if (!from || !to || from->is_unix() || from->address.ss_family != to->address.ss_family)
-    return Fault{fmt::format("{} and {} are no addresses of one family", options.spoof_from, options.spoof_to),
-                 "write --spoof-from ADDRESS --spoof-to ADDRESS:PORT"};
-  const int family = to->address.ss_family;
-  const auto made = transparent_socket(family);
-  if (!made) return Fault{fmt::format("no socket with a foreign address: {}", std::strerror(made.error())), "be root"};
-  Descriptor socket(*made);
-  if (::bind(socket.get(), from->get(), from->length) != 0)
-    return Fault{fmt::format("{} cannot be our address: {}", options.spoof_from, std::strerror(errno)),
-                 "name an address of a client"};
-  const std::string text = config::to_text(*to);
-  const Version version = family == AF_INET6 ? Version::v6 : Version::v4;
-  std::string address = text.substr(0, text.rfind(':'));
-  std::erase_if(address, [](char c) { return c == '[' || c == ']'; });
-  const Attempt attempt = connect_from(std::move(socket), version, address, config::port_of(*to));
-  // A refusal is an answer that came back.
-  if (attempt.reached == Reached::connected || attempt.reached == Reached::refused) return std::nullopt;
-  return Fault{fmt::format("{} does not answer connections from {}: its replies do not come back through this host",
-                           options.spoof_to, options.spoof_from),
-               "make this host the server's way to its clients (its default gateway), or do not spoof"};
 }
 
 std::expected<Plan, Failure> plan_in_force(const std::string& directory) {
@@ -117,8 +83,11 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
     add(verification, prove_everywhere({each, rules, *in_force, *facts, *network}));
     if (!each.drop_interfaces.empty()) verification.proofs.push_back(inspect_drop(each, *in_force));
   }
-  if (!options.spoof_from.empty())
-    if (auto fault = try_spoof(options)) verification.faults.push_back(std::move(*fault));
+  if (options.spoof) {
+    auto fault = try_spoof(*options.spoof, *facts);
+    verification.spoof = fault ? Result::failed : Result::proven;
+    if (fault) verification.faults.push_back(std::move(*fault));
+  }
   return verification;
 }
 
