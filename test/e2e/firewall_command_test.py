@@ -89,6 +89,8 @@ class Command(Firewall):
             with self.subTest(words):
                 self.said(*words, *(["--state", self.rules.state] if words[-1] != "--show-facts" else []), status=NO_PERMISSION,
                           before=ordinary)
+        self.assertEqual(self.said("status", "--state", self.rules.state, status=NO_PERMISSION, before=ordinary),
+                         "gatepost: firewall status needs root: the kernel shows rules to nobody else\n")
         # Nor where the directory is his own: the packet filter is not.
         os.mkdir(self.rules.state)
         os.chown(self.rules.state, NOBODY, NOBODY)
