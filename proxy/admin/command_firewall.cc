@@ -133,6 +133,13 @@ int wait_for_confirmation(const Arguments& arguments, const std::string& directo
   return *kept ? EX_OK : EX_TEMPFAIL;
 }
 
+// The command that does it, whatever the configuration says by then.
+std::string confirmation(const std::string& directory) {
+  std::vector<std::string> words{"gatepost", "firewall", "confirm"};
+  if (directory != firewall::default_state_directory) words.insert(words.end(), {"--state", directory});
+  return firewall::in_shell(words);
+}
+
 bool asks_on_terminal(const Arguments& arguments) {
   return arguments.confirm_within.count() > 0 && !arguments.json && ::isatty(STDIN_FILENO) != 0;
 }
@@ -151,8 +158,8 @@ int put_into_force(const Arguments& arguments, const config::Config& config, con
                                : fmt::format("in force, by {}\n", firewall::to_string(plan->backend));
   if (!print(text)) return EX_IOERR;
   if (arguments.confirm_within.count() > 0 && !arguments.json && !asks_on_terminal(arguments))
-    firewall_complain(fmt::format("the rules are taken back after {} s, unless \"gatepost firewall confirm\" is run",
-                                  arguments.confirm_within.count()));
+    firewall_complain(fmt::format("the rules are taken back after {} s, unless \"{}\" is run",
+                                  arguments.confirm_within.count(), confirmation(directory)));
   return EX_OK;
 }
 

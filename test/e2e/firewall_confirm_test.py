@@ -43,7 +43,8 @@ class Confirm(Firewall):
     def test_confirmed(self):
         for backend, before in self.each_host():
             config = self.configured(backend)
-            self.rules.run("apply", "-c", config, "--confirm-within", "1h")
+            applied = self.rules.run("apply", "-c", config, "--confirm-within", "1h")
+            self.assertIn(f'unless "gatepost firewall confirm --state {self.rules.state}" is run', applied.stderr)
             self.assertEqual(len(self.guardians()), 1)
             self.assertFalse(self.rules.told("status")["confirmed"])
             # Until then nobody changes anything else.
