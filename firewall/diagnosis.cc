@@ -163,7 +163,8 @@ class Diagnosis {
              wanted == fmt::format("{}{}{}:{}", six ? "[" : "", each.local, six ? "]" : "", each.local_port);
     });
     if (!found)
-      add(fmt::format("nobody listens on {} (listener {}): what is diverted is refused", wanted, listener.name),
+      add(fmt::format("nobody listens on {} (listener {}): what is diverted {}", wanted, listener.name,
+                      listener.intercept == Intercept::tproxy ? "gets no answer" : "is refused"),
           "gatepost serve");
   }
 

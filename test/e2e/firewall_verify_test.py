@@ -107,10 +107,11 @@ class Verify(VerifyStage):
             self.assertEqual(set(self.results.values()), {"proven"}, self.sentences)
 
     def test_nobody_listens(self):
-        for backend, listeners in (("nft", redirecting()), ("iptables", tproxying())):
+        for backend, listeners, meaning in (("nft", redirecting(), "is refused"), ("iptables", tproxying(), "gets no answer")):
             with self.subTest(backend):
                 self.applied(backend, listeners)
                 self.expect_fault("nobody listens on ", "gatepost serve", "proven")
+                self.expect_fault(f"(listener l0): what is diverted {meaning}", "gatepost serve")
                 self.assertIn("a listener of verify's own", self.sentences[0])
                 self.rules.run("remove")
 
