@@ -125,11 +125,14 @@ int wait_for_confirmation(const Arguments& arguments, const std::string& directo
   fmt::print(stderr, "Press Enter within {} s to keep these rules: ", seconds);
   pollfd key{STDIN_FILENO, POLLIN, 0};
   char read_char = 0;
-  const bool pressed =
-      ::poll(&key, 1, static_cast<int>(seconds) * 1000) == 1 && ::read(STDIN_FILENO, &read_char, 1) == 1;
+  const int ready = ::poll(&key, 1, static_cast<int>(seconds) * 1000);
+  const bool pressed = ready == 1 && ::read(STDIN_FILENO, &read_char, 1) == 1;
   const auto kept = pressed ? firewall::confirm(directory) : std::expected<bool, Failure>(false);
   if (!kept) return firewall_failed(kept.error(), false);
-  fmt::print(stderr, "{}\n", *kept ? "They are kept." : "\nNot confirmed: they are taken back.");
+  const bool early = ready != 0 && !pressed;  // Ctrl-D, for one
+  fmt::print(stderr, "{}\n", *kept   ? "They are kept."
+                             : early ? "\nNot confirmed: they are taken back when the time is over."
+                                     : "\nNot confirmed: they are taken back.");
   return *kept ? EX_OK : EX_TEMPFAIL;
 }
 
@@ -175,8 +178,10 @@ int apply_command(const Arguments& arguments) {
 int told(const std::expected<bool, Failure>& done, const Arguments& arguments, const char* yes, const char* no,
          int status) {
   if (!done) return firewall_failed(done.error(), arguments.json);
-  const std::string text = arguments.json ? config::format(Node::object().add("ok", Node::of(*done)))
-                                          : fmt::format("{}\n", *done ? yes : no);
+  const char* const words = *done ? yes : no;
+  const std::string text =
+      arguments.json ? config::format(Node::object().add("ok", Node::of(*done)).add("text", Node::of(words)))
+                     : fmt::format("{}\n", words);
   return !print(text) ? EX_IOERR : *done ? EX_OK : status;
 }
 

@@ -135,16 +135,17 @@ class Command(Firewall):
     def test_json_everywhere(self):
         config = self.configured("nft")
         self.assertEqual(set(self.rules.told("plan", "-c", config)), {"ok", "plan", "warnings"})
-        self.assertEqual(self.rules.told("remove"), {"ok": False})
+        self.assertEqual(self.rules.told("remove"), {"ok": False, "text": "nothing is in force"})
         self.assertEqual(json.loads(self.rules.run("status", "--json", check=False).stdout), {"applied": False})
         self.assertEqual(set(self.rules.told("apply", "-c", config, "--confirm-within", "1h")), {"ok", "backend", "ran", "warnings"})
-        self.assertEqual(self.rules.told("confirm"), {"ok": True})
-        self.assertEqual(json.loads(self.rules.run("confirm", "--json", check=False).stdout), {"ok": False})
+        self.assertEqual(self.rules.told("confirm"), {"ok": True, "text": "confirmed"})
+        self.assertEqual(json.loads(self.rules.run("confirm", "--json", check=False).stdout),
+                         {"ok": False, "text": "nothing waits to be confirmed"})
         status = self.rules.told("status")
         self.assertEqual((status["applied"], status["intact"], status["confirmed"], len(status["rules"])), (True, True, True, 6))
         told = json.loads(self.rules.run("verify", "-c", config, "--json", check=False).stdout)
         self.assertEqual(set(told), {"ok", "proofs", "faults", "warnings"})
-        self.assertEqual(self.rules.told("remove"), {"ok": True})
+        self.assertEqual(self.rules.told("remove"), {"ok": True, "text": "removed"})
 
     def test_what_is_in_force_cannot_be_read(self):
         os.makedirs(self.rules.state, mode=0o700, exist_ok=True)
