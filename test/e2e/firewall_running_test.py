@@ -240,7 +240,7 @@ class Reused(RunningStage):
             connected = self.world.client.connect(version, address, 25, source=(CLIENT[version], port), patience=BRIEF)
             self.messages(Wire.over(connected))
         wait_until(lambda: sum(f":{port}\"" in line and '"outcome":"answered"' in line for line in self.gatepost.log.all) == 3,
-                   f"three messages from port {port} through gatepost", 3)
+                   f"three messages from port {port} through gatepost")
 
     def test_the_same_port_again(self):
         for backend, way in self.each_kind():
