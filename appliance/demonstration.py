@@ -78,12 +78,14 @@ class Gatepost:
                     print(self.lines[-1], flush=True)
             if "gatepost is serving" in line:  # behind its warnings
                 self.begun.set()
+        self.begun.set()
 
     def warnings(self):
         """What it says aloud at the start: a taken port, no IPv6, signatures that protect nobody."""
-        self.begun.wait(10)
+        whole = self.begun.wait(60)
         with self.lock:
-            return [line.split("warning: ", 1)[1].replace('\\"', '"') for line in self.lines if "warning: " in line]
+            told = [line.split("warning: ", 1)[1].replace('\\"', '"') for line in self.lines if "warning: " in line]
+        return told if whole else [*told, "there may be more in the log, which is not written that far yet"]
 
     def follow(self):
         """From now on the log goes to the terminal; at the end all that was not shown."""

@@ -5,31 +5,14 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <csignal>
 #include <ctime>
 
 #include "firewall/counters.h"
 #include "firewall/guardian.h"
+#include "firewall/undisturbed.h"
 
 namespace firewall {
 namespace {
-
-// Ctrl-C and a closed terminal wait until the rules are whole.
-class Undisturbed {
- public:
-  Undisturbed() {
-    sigset_t these;
-    sigemptyset(&these);
-    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) sigaddset(&these, number);
-    ::sigprocmask(SIG_BLOCK, &these, &before_);
-  }
-  Undisturbed(const Undisturbed&) = delete;
-  Undisturbed& operator=(const Undisturbed&) = delete;
-  ~Undisturbed() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 // For who has the lock: a gatepost that is told to end serves meanwhile, and systemd gives it 90 s for that and the
 // drain.
@@ -153,7 +136,7 @@ enum class Load { as_it_is, whole };
 std::expected<bool, Failure> remove_if(const std::string& directory, const Watch& watch, Load how,
                                        const std::function<bool(const State&)>& wanted) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   const auto found = how == Load::whole ? load_whole(*file) : load(*file);
   if (!found) return std::unexpected(found.error());
@@ -168,6 +151,14 @@ std::expected<bool, Failure> remove_if(const std::string& directory, const Watch
 }
 
 }  // namespace
+
+std::unexpected<Failure> failure_of(const NotLocked& error) {
+  using Why = NotLocked::Why;
+  const Failure::Kind kind = error.why == Why::busy       ? Failure::Kind::busy
+                             : error.why == Why::not_root ? Failure::Kind::permission
+                                                          : Failure::Kind::directory;
+  return failure(kind, error.sentence);
+}
 
 std::optional<std::vector<std::string>> missing_parts(const Plan& plan) {
   std::vector<std::string> missing;
@@ -226,7 +217,7 @@ std::vector<std::string> roll_back(const StateFile& file, const State& state) {
 
 std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOptions& options) {
   const auto file = StateFile::lock(options.directory);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
@@ -259,7 +250,7 @@ std::expected<Plan, Failure> apply(const config::Config& config, const ApplyOpti
 
 std::expected<bool, Failure> put_back(const std::string& directory, const std::string& token) {
   const auto file = StateFile::lock(directory);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   const auto found = load(*file);
   if (!found) return std::unexpected(found.error());
@@ -279,7 +270,7 @@ std::expected<Plan, Failure> plan_here(const config::Config& config, const std::
 
 std::expected<bool, Failure> confirm(const std::string& directory) {
   const auto file = StateFile::lock(directory);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const auto found = file->load();
   if (!found) return failure(Failure::Kind::step, found.error());
   if (!*found || (*found)->phase != State::Phase::unconfirmed) return false;
@@ -292,7 +283,7 @@ std::expected<bool, Failure> confirm(const std::string& directory) {
 
 std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   const auto found = load_whole(*file);
   if (!found) return std::unexpected(found.error());
@@ -353,7 +344,7 @@ std::expected<bool, Failure> remove_when_unused(const std::string& directory, co
 std::expected<bool, Failure> remove_planned(const config::Config& config, const std::string& directory,
                                             const Watch& watch) {
   const auto file = StateFile::lock(directory, before_removal);
-  if (!file) return failure(Failure::Kind::permission, file.error());
+  if (!file) return failure_of(file.error());
   const Undisturbed undisturbed;
   auto facts = probe();
   if (!facts) return failure(Failure::Kind::permission, facts.error());

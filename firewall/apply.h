@@ -19,14 +19,19 @@ using Watch = std::function<void(const Step&)>;
 
 struct Failure {
   enum class Kind {
-    plan,         // it cannot be: each sentence says why
-    permission,   // not root
-    unconfirmed,  // an earlier application still waits to be confirmed
-    step,         // the last sentence says what is left of it, if anything
+    plan,          // it cannot be: each sentence says why
+    directory,     // what is in force cannot be remembered there
+    permission,    // not root
+    busy,          // somebody else is at work
+    unconfirmed,   // an earlier application still waits to be confirmed
+    not_in_force,  // no rules, or none that take new connections
+    step,          // the last sentence says what is left of it, if anything
   };
   Kind kind;
   std::vector<std::string> sentences;
 };
+
+std::unexpected<Failure> failure_of(const NotLocked& error);
 
 struct ApplyOptions {
   std::string directory = default_state_directory;

@@ -164,7 +164,8 @@ class Diagnosis {
              wanted == fmt::format("{}{}{}:{}", six ? "[" : "", each.local, six ? "]" : "", each.local_port);
     });
     if (!found)
-      add(fmt::format("nobody listens on {} (listener {}): what is diverted is refused", wanted, listener.name),
+      add(fmt::format("nobody listens on {} (listener {}): what is diverted {}", wanted, listener.name,
+                      listener.intercept == Intercept::tproxy ? "gets no answer" : "is refused"),
           "gatepost serve");
   }
 
@@ -202,10 +203,9 @@ std::vector<std::string> doubts(const config::Config& config, const Facts& facts
                       "own that come by it are dropped before any rule; if there are any: {}",
                       name, sysctl(sysctl_of(name, "rp_filter"), "2")));
   }
-  const bool six = options.spoof_from.find(':') != std::string::npos;
   for (const config::Listener& each : config.listeners) {
     const Version version = each.address.address.ss_family == AF_INET6 ? Version::v6 : Version::v4;
-    const bool tried = !options.spoof_from.empty() && six == (version == Version::v6);
+    const bool tried = options.spoof && options.spoof->version() == version;
     if (each.intercept == Intercept::none || tried || !spoofs(config.downstream_of(each), each)) continue;
     add(fmt::format("IPv{}: listener {} spoofs the addresses of clients: that servers elsewhere answer them through this host "
                     "is not proven, and would be missed if their route were gone; prove it with --spoof-from ADDRESS of a "

@@ -21,13 +21,14 @@ constexpr std::uint32_t states = 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT | 1U
 
 struct Count {
   const Plan& plan;
-  Diverted found{};
+  Diverted clients{}, servers{};
+  bool untold = false;  // which sockets have addresses of others
 };
 
 int note_transparent(const nlattr* attribute, void* transparent) {
   if (mnl_attr_get_type(attribute) == INET_DIAG_SOCKOPT &&
       mnl_attr_get_payload_len(attribute) >= sizeof(inet_diag_sockopt))
-    *static_cast<bool*>(transparent) =
+    *static_cast<std::optional<bool>*>(transparent) =
         static_cast<const inet_diag_sockopt*>(mnl_attr_get_payload(attribute))->transparent != 0;
   return MNL_CB_OK;
 }
@@ -36,15 +37,22 @@ int count_socket(const nlmsghdr* message, void* data) {
   Count& count = *static_cast<Count*>(data);
   if (mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg)) return MNL_CB_OK;
   const auto& socket = *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
-  bool transparent = false;
+  std::optional<bool> transparent;
   mnl_attr_parse(message, sizeof socket, note_transparent, &transparent);
+  if (!transparent && socket.idiag_state == TCP_ESTABLISHED) count.untold = true;  // others never have it
   const std::uint16_t here = ntohs(socket.id.idiag_sport), there = ntohs(socket.id.idiag_dport);
-  const bool ours = std::ranges::any_of(count.plan.diversions, [&](const Diversion& each) {
-    if (each.way == config::Intercept::redirect) return each.port == here;
-    const auto meant = [&each](std::uint16_t port) { return std::ranges::count(each.ports, port) != 0; };
-    return transparent && (meant(here) || meant(there));
+  const auto meant = [&](std::uint16_t port) {
+    return transparent.value_or(false) && std::ranges::any_of(count.plan.diversions, [port](const Diversion& each) {
+             return each.way != config::Intercept::redirect && std::ranges::count(each.ports, port) != 0;
+           });
+  };
+  const bool redirected = std::ranges::any_of(count.plan.diversions, [here](const Diversion& each) {
+    return each.way == config::Intercept::redirect && each.port == here;
   });
-  if (ours) ++(socket.idiag_inode != 0 ? count.found.served : count.found.left);
+  const bool client = redirected || meant(here);
+  if (!client && !meant(there)) return MNL_CB_OK;
+  Diverted& side = client ? count.clients : count.servers;
+  ++(socket.idiag_inode != 0 ? side.served : side.left);
   return MNL_CB_OK;
 }
 
@@ -77,7 +85,11 @@ std::optional<Diverted> diverted_connections(const Plan& plan) {
       if (more == MNL_CB_ERROR) return std::nullopt;
     }
   }
-  return count.found;
+  const bool matters = std::ranges::any_of(
+      plan.diversions, [](const Diversion& each) { return each.way != config::Intercept::redirect; });
+  if (count.untold && matters) return std::nullopt;
+  return Diverted{.served = std::max(count.clients.served, count.servers.served),
+                  .left = std::max(count.clients.left, count.servers.left)};
 }
 
 }  // namespace firewall

@@ -43,6 +43,12 @@ std::string Facts::sysctl(const std::string& name) const {
   return found == sysctls.end() ? "" : found->second;
 }
 
+bool Facts::is_local(const std::string& address) const {
+  return std::ranges::any_of(interfaces, [&](const Interface& interface) {
+    return std::ranges::find(interface.addresses, address) != interface.addresses.end();
+  });
+}
+
 std::string sysctl_of(const std::string& interface, std::string_view key) {
   std::string name = interface;
   std::ranges::replace(name, '.', '/');

@@ -39,6 +39,7 @@ struct Facts {
   bool operator==(const Facts&) const = default;
   const Interface* interface(const std::string& name) const;  // null = there is none now
   std::string sysctl(const std::string& name) const;          // "" = the kernel has none
+  bool is_local(const std::string& address) const;            // of one of the interfaces
 };
 
 // "net.ipv4.conf.eth0.KEY", as sysctl(8) has it: a dot in the interface's name is a slash.

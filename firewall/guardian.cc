@@ -59,7 +59,7 @@ void guard(const std::string& directory, const State& state, Clock::time_point u
     ::openlog("gatepost-firewall", LOG_PID, LOG_DAEMON);
     ::syslog(LOG_WARNING, "the rules were not confirmed in time, and are taken back");
     std::vector<std::string> wrong = file ? roll_back(*file, state) : take_back(state);
-    if (!file) wrong.push_back(file.error());
+    if (!file) wrong.push_back(file.error().sentence);
     for (const std::string& each : wrong) ::syslog(LOG_ERR, "%s", each.c_str());
     wait_and_remove = wrong.empty() && state.previous_aside;
   }

@@ -36,12 +36,6 @@ bool listed(const std::vector<std::string>& networks, const std::string& address
   });
 }
 
-bool is_local(const Facts& facts, const std::string& address) {
-  return std::ranges::any_of(facts.interfaces, [&](const Interface& interface) {
-    return std::ranges::find(interface.addresses, address) != interface.addresses.end();
-  });
-}
-
 // The first addresses of the network behind its own.
 std::vector<std::string> some_of(const std::string& text, Version version) {
   auto network = config::parse_netmask(text)->network;
@@ -103,7 +97,7 @@ class Prover {
     } else if (!diversion_.protected_networks.empty()) {
       for (const std::string& network : diversion_.protected_networks)
         for (std::string& address : some_of(network, diversion_.version))
-          if (!is_local(facts_, address)) candidates.push_back(std::move(address));
+          if (!facts_.is_local(address)) candidates.push_back(std::move(address));
     } else if (from_here()) {  // by the one interface that surely is among those of the rule
       candidates.push_back(network_.address(diversion_.version));
     } else {

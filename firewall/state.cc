@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -104,16 +105,22 @@ std::string holder_of(int fd) {
   return "another process";
 }
 
+std::unexpected<NotLocked> unusable(std::string sentence) {
+  return std::unexpected(
+      NotLocked{::geteuid() == 0 ? NotLocked::Why::unusable : NotLocked::Why::not_root, std::move(sentence)});
+}
+
 // There is no flock with a limit.
-std::expected<void, std::string> lock_within(int fd, const std::string& directory, std::chrono::milliseconds patience) {
+std::expected<void, NotLocked> lock_within(int fd, const std::string& directory, std::chrono::milliseconds patience) {
   constexpr std::chrono::milliseconds between{50};
   const auto until = std::chrono::steady_clock::now() + patience;
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return trouble(directory);
+    if (errno != EWOULDBLOCK && errno != EINTR) return unusable(trouble(directory).error());
     if (std::chrono::steady_clock::now() >= until)
-      return std::unexpected(fmt::format("{}: {} has held the lock of the rules for {} s; try again when it has ended",
-                                         directory, holder_of(fd),
-                                         std::chrono::ceil<std::chrono::seconds>(patience).count()));
+      return std::unexpected(NotLocked{
+          NotLocked::Why::busy, fmt::format("{}: {} has held the lock of the rules for {} s; try again when it has ended",
+                                            directory, holder_of(fd),
+                                            std::chrono::ceil<std::chrono::seconds>(patience).count())});
     ::poll(nullptr, 0, static_cast<int>(between.count()));
   }
   return {};
@@ -157,14 +164,13 @@ bool is_of_another(const State& state, pid_t self) {
   return static_cast<bool>(std::getline(std::ifstream(fmt::format("/proc/{}/comm", state.owner)), name)) && name == "gatepost";
 }
 
-std::expected<StateFile, std::string> StateFile::lock(const std::string& directory,
-                                                      std::chrono::milliseconds patience) {
+std::expected<StateFile, NotLocked> StateFile::lock(const std::string& directory, std::chrono::milliseconds patience) {
   const bool fresh = ::mkdir(directory.c_str(), 0755) == 0;
-  if (!fresh && errno != EEXIST) return trouble(directory);
+  if (!fresh && errno != EEXIST) return unusable(trouble(directory).error());
   Descriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock || (fresh && ::fchmod(lock.get(), 0755) != 0)) return trouble(directory);
+  if (!lock || (fresh && ::fchmod(lock.get(), 0755) != 0)) return unusable(trouble(directory).error());
   if (!is_ours_alone(lock.get()))
-    return std::unexpected(fmt::format("{}: others than root may write there; name another directory", directory));
+    return unusable(fmt::format("{}: others than root may write there; name another directory", directory));
   if (const auto locked = lock_within(lock.get(), directory, patience); !locked) return std::unexpected(locked.error());
   return StateFile(directory, std::move(lock));
 }

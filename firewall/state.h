@@ -49,12 +49,19 @@ bool stays_closed(const State& state);
 // The rules belong to a gatepost that runs, and that is not `self`.
 bool is_of_another(const State& state, pid_t self);
 
+// Why nobody may change rules now.
+struct NotLocked {
+  enum class Why { busy, not_root, unusable };  // unusable: the directory, and for root, too
+  Why why;
+  std::string sentence;
+};
+
 // Held by whoever changes rules. The directory is made when it is missing; everybody may read, whatever our umask is.
 class StateFile {
  public:
   // Waits for other holders, and not for ever: one may have been stopped. The error says who.
-  static std::expected<StateFile, std::string> lock(const std::string& directory,
-                                                    std::chrono::milliseconds patience = std::chrono::seconds(60));
+  static std::expected<StateFile, NotLocked> lock(const std::string& directory,
+                                                  std::chrono::milliseconds patience = std::chrono::seconds(60));
   std::expected<std::optional<State>, std::string> load() const { return load_state(directory_); }
   std::expected<void, std::string> save(const State& state) const;  // on disk, or as it was
   // Nothing of it is in force any more: the file goes, at the hands of whoever waits for the confirmation if somebody

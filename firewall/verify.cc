@@ -2,18 +2,12 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <iterator>
 
-#include "config/endpoint.h"
 #include "firewall/counters.h"
 #include "firewall/test_network.h"
-#include "firewall/transparent_socket.h"
 
 namespace firewall {
 namespace {
@@ -42,41 +36,13 @@ Proof inspect_drop(const Diversion& each, const Plan& in_force) {
                       found->second)};
 }
 
-// A server elsewhere answers our spoofed source only through us.
-std::optional<Fault> try_spoof(const VerifyOptions& options) {
-  const auto from = config::parse_address(options.spoof_from.find(':') == std::string::npos
-                                              ? options.spoof_from + ":0"
-                                              : fmt::format("[{}]:0", options.spoof_from));
-  const auto to = config::parse_address(options.spoof_to);
-  if (!from || !to || from->is_unix() || from->address.ss_family != to->address.ss_family)
-    return Fault{fmt::format("{} and {} are no addresses of one family", options.spoof_from, options.spoof_to),
-                 "write --spoof-from ADDRESS --spoof-to ADDRESS:PORT"};
-  const int family = to->address.ss_family;
-  const auto made = transparent_socket(family);
-  if (!made) return Fault{fmt::format("no socket with a foreign address: {}", std::strerror(made.error())), "be root"};
-  Descriptor socket(*made);
-  if (::bind(socket.get(), from->get(), from->length) != 0)
-    return Fault{fmt::format("{} cannot be our address: {}", options.spoof_from, std::strerror(errno)),
-                 "name an address of a client"};
-  const std::string text = config::to_text(*to);
-  const Version version = family == AF_INET6 ? Version::v6 : Version::v4;
-  std::string address = text.substr(0, text.rfind(':'));
-  std::erase_if(address, [](char c) { return c == '[' || c == ']'; });
-  const Attempt attempt = connect_from(std::move(socket), version, address, config::port_of(*to));
-  // A refusal is an answer that came back.
-  if (attempt.reached == Reached::connected || attempt.reached == Reached::refused) return std::nullopt;
-  return Fault{fmt::format("{} does not answer connections from {}: its replies do not come back through this host",
-                           options.spoof_to, options.spoof_from),
-               "make this host the server's way to its clients (its default gateway), or do not spoof"};
-}
-
 std::expected<Plan, Failure> plan_in_force(const std::string& directory) {
   const auto state = load_state(directory);
   if (!state) return failure(Failure::Kind::step, state.error());
   if (!*state || (*state)->phase == State::Phase::applying)
-    return failure(Failure::Kind::step, "no rules are in force: \"gatepost firewall apply\" first");
+    return failure(Failure::Kind::not_in_force, "no rules are in force: \"gatepost firewall apply\" first");
   if ((*state)->phase == State::Phase::aside)
-    return failure(Failure::Kind::step,
+    return failure(Failure::Kind::not_in_force,
                    "the rules let new connections by, as they are about to be removed: \"gatepost firewall apply\" first");
   return (*state)->plan;
 }
@@ -93,6 +59,7 @@ bool Verification::good() const {
 }
 
 std::expected<Verification, Failure> verify(const config::Config& config, const VerifyOptions& options) {
+  if (const auto lock = StateFile::lock(options.directory); !lock) return failure_of(lock.error());
   const auto in_force = plan_in_force(options.directory);
   if (!in_force) return std::unexpected(in_force.error());
   const auto facts = probe();
@@ -109,17 +76,20 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
         {"the rules in force are not those of this configuration", "gatepost firewall apply"});
   }
   const auto network = TestNetwork::create(*facts);
-  if (!network) return failure(Failure::Kind::permission, network.error());
+  if (!network) return failure(Failure::Kind::step, network.error());
   const Rules rules = rules_of(config);
   for (const Diversion& each : rules.diversions) {
     add(verification, prove_everywhere({each, rules, *in_force, *facts, *network}));
     if (!each.drop_interfaces.empty()) verification.proofs.push_back(inspect_drop(each, *in_force));
   }
-  if (!options.spoof_from.empty())
-    if (auto fault = try_spoof(options)) verification.faults.push_back(std::move(*fault));
+  if (options.spoof) {
+    auto fault = try_spoof(*options.spoof, *facts);
+    verification.spoof = fault ? Result::failed : Result::proven;
+    if (fault) verification.faults.push_back(std::move(*fault));
+  }
   // It may take minutes, and nobody has to wait for it.
   if (const auto now = plan_in_force(options.directory); !now || !(*now == *in_force))
-    return failure(Failure::Kind::step, "somebody has changed the rules meanwhile: try again");
+    return failure(Failure::Kind::busy, "somebody has changed the rules meanwhile: try again");
   return verification;
 }
 

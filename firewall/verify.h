@@ -3,6 +3,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,20 @@ struct Fault {
   bool operator==(const Fault&) const = default;
 };
 
+// A connection to a server elsewhere from an address that is not ours (spoof.cc). Both are of one family.
+struct Spoof {
+  config::Endpoint from, to;
+  Version version() const;
+  std::string source() const, server() const;  // as text; the server with its port
+};
+// Of ADDRESS and ADDRESS:PORT; nothing when they are none.
+std::optional<Spoof> spoof_of(const std::string& from, const std::string& to);
+// Nothing: what the server answers comes back through this host.
+std::optional<Fault> try_spoof(const Spoof& spoof, const Facts& facts);
+
 struct Verification {
   std::vector<Proof> proofs;
+  std::optional<Result> spoof;  // of that in the options
   std::vector<Fault> faults;
   std::vector<std::string> warnings;  // what may be meant so, or was not looked at: sentences
   bool good() const;  // nothing failed, and no fault was found
@@ -41,7 +54,7 @@ struct Verification {
 
 struct VerifyOptions {
   std::string directory = default_state_directory;
-  std::string spoof_from{}, spoof_to{};  // an address that is not ours, and ADDRESS:PORT of a server elsewhere; or none
+  std::optional<Spoof> spoof{};
 };
 
 // The error: not root, nothing in force, or no network to test from.

@@ -10,9 +10,12 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 
+#include "config/document.h"
 #include "config/surroundings.h"
 #include "firewall/apply.h"
+#include "firewall/undisturbed.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/escape.h"
 
@@ -23,12 +26,15 @@ using firewall::Failure;
 using firewall::Node;
 using firewall::Step;
 
-// One that is shown as it was run.
+// Steps that are shown as they are run. From the first of them on signals wait: who is about to be interrupted shall hear
+// what is in force now.
 struct Shown {
   bool json = false;
   std::vector<Step> steps{};
+  std::optional<firewall::Undisturbed> undisturbed{};
   firewall::Watch watch() {
     return [this](const Step& step) {
+      if (!undisturbed) undisturbed.emplace();
       steps.push_back(step);
       if (!json) static_cast<void>(print(fmt::format("{}: {}\n", step.why, firewall::in_shell(step.command.argv))));
     };
@@ -38,11 +44,15 @@ struct Shown {
 int status_of(Failure::Kind kind) {
   switch (kind) {
     case Failure::Kind::plan:
+    case Failure::Kind::directory:
       return EX_CONFIG;
     case Failure::Kind::permission:
       return EX_NOPERM;
+    case Failure::Kind::busy:
     case Failure::Kind::unconfirmed:
       return EX_TEMPFAIL;
+    case Failure::Kind::not_in_force:
+      return EX_UNAVAILABLE;
     case Failure::Kind::step:
       break;
   }
@@ -112,29 +122,34 @@ int plan_command(const Arguments& arguments) {
 // On a terminal: somebody who can still press a key is not locked out.
 int wait_for_confirmation(const Arguments& arguments, const std::string& directory) {
   const auto seconds = arguments.confirm_within.count();
-  if (::isatty(STDIN_FILENO) == 0 || arguments.json) {
-    if (!arguments.json)
-      firewall_complain(
-          fmt::format("the rules are taken back after {} s, unless \"gatepost firewall confirm\" is run", seconds));
-    return EX_OK;
-  }
   fmt::print(stderr, "Press Enter within {} s to keep these rules: ", seconds);
   pollfd key{STDIN_FILENO, POLLIN, 0};
   char read_char = 0;
-  const bool pressed =
-      ::poll(&key, 1, static_cast<int>(seconds) * 1000) == 1 && ::read(STDIN_FILENO, &read_char, 1) == 1;
+  const int ready = ::poll(&key, 1, static_cast<int>(seconds) * 1000);
+  const bool pressed = ready == 1 && ::read(STDIN_FILENO, &read_char, 1) == 1;
   const auto kept = pressed ? firewall::confirm(directory) : std::expected<bool, Failure>(false);
   if (!kept) return firewall_failed(kept.error(), false);
-  fmt::print(stderr, "{}\n", *kept ? "They are kept." : "\nNot confirmed: they are taken back.");
+  const bool early = ready != 0 && !pressed;  // Ctrl-D, for one
+  fmt::print(stderr, "{}\n", *kept   ? "They are kept."
+                             : early ? "\nNot confirmed: they are taken back when the time is over."
+                                     : "\nNot confirmed: they are taken back.");
   return *kept ? EX_OK : EX_TEMPFAIL;
 }
 
-int apply_command(const Arguments& arguments) {
-  const auto config = firewall_config(arguments);
-  if (!config) return EX_CONFIG;
+// The command that does it, whatever the configuration says by then.
+std::string confirmation(const std::string& directory) {
+  std::vector<std::string> words{"gatepost", "firewall", "confirm"};
+  if (directory != firewall::default_state_directory) words.insert(words.end(), {"--state", directory});
+  return firewall::in_shell(words);
+}
+
+bool asks_on_terminal(const Arguments& arguments) {
+  return arguments.confirm_within.count() > 0 && !arguments.json && ::isatty(STDIN_FILENO) != 0;
+}
+
+int put_into_force(const Arguments& arguments, const config::Config& config, const std::string& directory) {
   Shown shown{arguments.json};
-  const std::string directory = firewall_directory(arguments, *config);
-  const auto plan = firewall::apply(*config, {directory, arguments.confirm_within, shown.watch()});
+  const auto plan = firewall::apply(config, {directory, arguments.confirm_within, shown.watch()});
   if (!plan) return firewall_failed(plan.error(), arguments.json);
   warn(*plan, arguments.json);
   const std::string text = arguments.json
@@ -145,21 +160,34 @@ int apply_command(const Arguments& arguments) {
                                                     .add("warnings", firewall::texts(plan->warnings)))
                                : fmt::format("in force, by {}\n", firewall::to_string(plan->backend));
   if (!print(text)) return EX_IOERR;
-  return arguments.confirm_within.count() > 0 ? wait_for_confirmation(arguments, directory) : EX_OK;
+  if (arguments.confirm_within.count() > 0 && !arguments.json && !asks_on_terminal(arguments))
+    firewall_complain(fmt::format("the rules are taken back after {} s, unless \"{}\" is run",
+                                  arguments.confirm_within.count(), confirmation(directory)));
+  return EX_OK;
+}
+
+int apply_command(const Arguments& arguments) {
+  const auto config = firewall_config(arguments);
+  if (!config) return EX_CONFIG;
+  const std::string directory = firewall_directory(arguments, *config);
+  const int status = put_into_force(arguments, *config, directory);
+  return status == EX_OK && asks_on_terminal(arguments) ? wait_for_confirmation(arguments, directory) : status;
 }
 
 // The end of confirm and remove: a yes, a no, or a failure.
 int told(const std::expected<bool, Failure>& done, const Arguments& arguments, const char* yes, const char* no,
          int status) {
   if (!done) return firewall_failed(done.error(), arguments.json);
-  const std::string text = arguments.json ? config::format(Node::object().add("ok", Node::of(*done)))
-                                          : fmt::format("{}\n", *done ? yes : no);
+  const char* const words = *done ? yes : no;
+  const std::string text =
+      arguments.json ? config::format(Node::object().add("ok", Node::of(*done)).add("text", Node::of(words)))
+                     : fmt::format("{}\n", words);
   return !print(text) ? EX_IOERR : *done ? EX_OK : status;
 }
 
 int confirm_command(const Arguments& arguments) {
   const Remembered where = remembered(arguments);
-  if (where.broken) return EX_CONFIG;
+  if (is_lost(where)) return EX_CONFIG;
   return told(firewall::confirm(where.directory), arguments, "confirmed", "nothing waits to be confirmed",
               EX_UNAVAILABLE);
 }
@@ -207,11 +235,12 @@ std::optional<std::expected<bool, Failure>> remove_gently(const Arguments& argum
                                                           Shown& shown) {
   if (arguments.drain.count() == 0) return std::nullopt;
   auto aside = firewall::step_aside(directory, shown.watch());
-  // What cannot be read will not go at once either.
-  if (!aside && (aside.error().kind == Failure::Kind::permission || !firewall::load_state(directory))) return aside;
+  // What cannot be locked or read will not go at once either.
+  if (!aside && (aside.error().kind != Failure::Kind::step || !firewall::load_state(directory))) return aside;
   if (!aside)
     for (const std::string& sentence : aside.error().sentences) firewall_complain("all rules go at once: " + sentence);
   if (!aside || !*aside) return std::nullopt;
+  shown.undisturbed.reset();
   return remove_after_running(arguments, directory, shown);
 }
 
@@ -234,6 +263,17 @@ int remove_command(const Arguments& arguments) {
   return told(done, arguments, "removed", "nothing is in force", EX_OK);
 }
 
+// Of a file that cannot be used: an account may be gone since its rules were put into force. What it includes is not read.
+std::string directory_in(const std::string& path) {
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  config::Problems problems({path});
+  const auto document = config::parse(text, 0, problems);
+  const Node* const section = document ? document->find("firewall") : nullptr;
+  const std::string named = section != nullptr ? firewall::text_at(*section, "state_directory") : "";
+  return named.starts_with('/') ? named : firewall::default_state_directory;
+}
+
 }  // namespace
 
 void firewall_complain(const std::string& sentence) {
@@ -248,7 +288,13 @@ Remembered remembered(const Arguments& arguments) {
   where.config = firewall_config(arguments);
   where.broken = where.config == nullptr;
   if (!where.broken) where.directory = firewall_directory(arguments, *where.config);
+  if (where.broken && arguments.state.empty()) where.directory = directory_in(arguments.config);
   return where;
+}
+
+bool is_lost(const Remembered& where) {
+  const auto state = firewall::load_state(where.directory);
+  return where.broken && state && !*state;
 }
 
 std::string firewall_directory(const Arguments& arguments, const config::Config& config) {
@@ -277,6 +323,10 @@ int firewall_failed(const Failure& failure, bool json) {
 
 int firewall_command(const Arguments& arguments) {
   using Action = Arguments::Firewall;
+  // Before anything is tried that would fail half-way, with the words of another program.
+  const bool changes = arguments.action != Action::plan && arguments.action != Action::status;
+  if (changes && ::geteuid() != 0)
+    return firewall_failed({Failure::Kind::permission, {"only root may change rules, or prove them"}}, arguments.json);
   switch (arguments.action) {
     case Action::plan:
       return plan_command(arguments);

@@ -19,9 +19,11 @@ std::shared_ptr<const config::Config> firewall_config(const Arguments& arguments
 struct Remembered {
   std::string directory;
   std::shared_ptr<const config::Config> config{};
-  bool broken = false;  // the configuration; then this is the default directory
+  bool broken = false;  // the configuration; then the directory is what the file alone says, if it is JSON
 };
 Remembered remembered(const Arguments& arguments);
+// The configuration is broken, and nothing is in force that would make up for it.
+bool is_lost(const Remembered& where);
 
 // One line on standard error.
 void firewall_complain(const std::string& sentence);

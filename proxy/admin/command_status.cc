@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <map>
 #include <optional>
@@ -99,8 +100,12 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
 }  // namespace
 
 int firewall_status(const Arguments& arguments) {
+  if (::geteuid() != 0)  // or everything would seem to be missing
+    return firewall_failed({firewall::Failure::Kind::permission,
+                            {"firewall status needs root: the kernel shows rules to nobody else"}},
+                           arguments.json);
   const Remembered where = remembered(arguments);
-  if (where.broken) return EX_CONFIG;
+  if (is_lost(where)) return EX_CONFIG;
   const auto state = firewall::load_state(where.directory);
   if (!state) {
     firewall_complain(state.error());

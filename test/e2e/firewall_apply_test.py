@@ -2,6 +2,7 @@
 """gatepost firewall apply and remove: whatever happens on the way, nothing is left behind."""
 import json
 import os
+import signal
 import subprocess
 import threading
 import unittest
@@ -135,6 +136,32 @@ class Apply(Firewall):
                     self.assertTrue(self.rules.told("status")["intact"])
                     self.rules.run("remove")
                 self.expect(before)
+
+    def interrupted(self, tools, words, step, number):
+        """What it has said, as its last line, when that signal came during the step."""
+        tools.at(step, "wait")
+        process = self.gateway.popen([*tools.before, PROGRAM, "firewall", *words, "--state", self.rules.state], stdout=subprocess.PIPE,
+                                     text=True)
+        tools.wait_for_hanging()
+        process.send_signal(number)
+        tools.go_on()
+        said = process.communicate(timeout=60)[0]
+        self.assertEqual(process.returncode, -number)
+        return said.splitlines()[-1]
+
+    def test_interrupted_on_the_way_it_says_what_is_in_force(self):
+        tools = Tools(self.place)
+        before = snapshot(self.gateway)
+        for backend in BACKENDS:
+            config = self.configured(backend)
+            steps = self.rules.told("plan", "-c", config)["plan"]["apply"]
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                with self.subTest(backend=backend, number=number):
+                    self.assertEqual(self.interrupted(tools, ["apply", "-c", config], steps[0], number), f"in force, by {backend}")
+                    self.assertTrue(self.rules.told("status")["intact"])
+                    step = json.loads(self.rules.run("plan", "-c", config, "--remove", "--json").stdout)["plan"]["remove"][0]
+                    self.assertEqual(self.interrupted(tools, ["remove", "--drain", "0"], step, number), "removed")
+                    self.expect(before)
 
     def test_rules_that_somebody_else_has_removed(self):
         for backend, before in self.each_host():

@@ -7,7 +7,7 @@ import shutil
 import unittest
 
 from common import PROGRAM, ROOT
-from firewall_case import BACKENDS, EVERYTHING, Firewall
+from firewall_case import BACKENDS, EVERYTHING, NOT_APPLIED, Firewall
 from firewall_world import snapshot
 
 GOLDEN = os.path.join(ROOT, "test/golden/firewall")
@@ -90,21 +90,63 @@ class Command(Firewall):
             with self.subTest(words):
                 self.said(*words, *(["--state", self.rules.state] if words[-1] != "--show-facts" else []), status=NO_PERMISSION,
                           before=ordinary)
+        self.assertEqual(self.said("status", "--state", self.rules.state, status=NO_PERMISSION, before=ordinary),
+                         "gatepost: firewall status needs root: the kernel shows rules to nobody else\n")
+        # Nor where the directory is his own: the packet filter is not.
+        os.mkdir(self.rules.state)
+        os.chown(self.rules.state, NOBODY, NOBODY)
+        os.chmod(self.place / "", 0o755)
+        for words in (["apply", "-c", config], ["confirm"], ["remove"], ["remove", "--drain", "0s"]):
+            with self.subTest(words):
+                self.assertEqual(self.said(*words, "--state", self.rules.state, status=NO_PERMISSION, before=ordinary),
+                                 "gatepost: only root may change rules, or prove them\n")
         self.assertEqual(snapshot(self.gateway), before)
+
+    def test_a_directory_that_cannot_be_used(self):
+        config = self.configured("nft")
+        directory = self.place / "file/firewall"
+        with open(self.place / "file", "w"):
+            pass
+        for words in (["apply", "-c", config], ["confirm"], ["remove"], ["verify", "-c", config]):
+            with self.subTest(words):
+                self.assertEqual(self.said(*words, "--state", directory, status=CONFIG), f"gatepost: {directory}: Not a directory\n")
+
+    def test_verify_with_nothing_in_force(self):
+        self.assertIn("no rules are in force", self.said("verify", "-c", self.configured("nft"), "--state", self.rules.state,
+                                                         status=NOT_APPLIED))
+
+    def test_a_config_that_is_broken_by_now_still_says_where_to_look(self):
+        config = self.configured("nft", state_directory=self.rules.state)
+        before = snapshot(self.gateway)
+        self.gateway.run([PROGRAM, "firewall", "apply", "-c", config, "--confirm-within", "1h"])
+        with open(config) as file:
+            broken = {**json.load(file), "users": {"proxy": "no-such-account"}}
+        with open(config, "w") as file:
+            json.dump(broken, file)
+        for action, said in (("confirm", "confirmed\n"), ("status", "in force, by nft\n"), ("remove", "removed\n")):
+            with self.subTest(action):
+                done = self.gateway.run([PROGRAM, "firewall", action, "-c", config])
+                self.assertIn(said, done.stdout)
+                self.assertIn("no-such-account", done.stderr)
+                self.assertIn(f"{config} cannot be used", done.stderr)
+        self.assertEqual(snapshot(self.gateway), before)
+        for action in ("confirm", "status", "remove"):
+            self.assertIn("cannot be used", self.said(action, "-c", config, status=CONFIG))
 
     def test_json_everywhere(self):
         config = self.configured("nft")
         self.assertEqual(set(self.rules.told("plan", "-c", config)), {"ok", "plan", "warnings"})
-        self.assertEqual(self.rules.told("remove"), {"ok": False})
+        self.assertEqual(self.rules.told("remove"), {"ok": False, "text": "nothing is in force"})
         self.assertEqual(json.loads(self.rules.run("status", "--json", check=False).stdout), {"applied": False})
         self.assertEqual(set(self.rules.told("apply", "-c", config, "--confirm-within", "1h")), {"ok", "backend", "ran", "warnings"})
-        self.assertEqual(self.rules.told("confirm"), {"ok": True})
-        self.assertEqual(json.loads(self.rules.run("confirm", "--json", check=False).stdout), {"ok": False})
+        self.assertEqual(self.rules.told("confirm"), {"ok": True, "text": "confirmed"})
+        self.assertEqual(json.loads(self.rules.run("confirm", "--json", check=False).stdout),
+                         {"ok": False, "text": "nothing waits to be confirmed"})
         status = self.rules.told("status")
         self.assertEqual((status["applied"], status["intact"], status["confirmed"], len(status["rules"])), (True, True, True, 6))
         told = json.loads(self.rules.run("verify", "-c", config, "--json", check=False).stdout)
         self.assertEqual(set(told), {"ok", "proofs", "faults", "warnings"})
-        self.assertEqual(self.rules.told("remove"), {"ok": True})
+        self.assertEqual(self.rules.told("remove"), {"ok": True, "text": "removed"})
 
     def test_what_is_in_force_cannot_be_read(self):
         os.makedirs(self.rules.state, mode=0o700, exist_ok=True)

@@ -43,7 +43,8 @@ class Confirm(Firewall):
     def test_confirmed(self):
         for backend, before in self.each_host():
             config = self.configured(backend)
-            self.rules.run("apply", "-c", config, "--confirm-within", "1h")
+            applied = self.rules.run("apply", "-c", config, "--confirm-within", "1h")
+            self.assertIn(f'unless "gatepost firewall confirm --state {self.rules.state}" is run', applied.stderr)
             self.assertEqual(len(self.guardians()), 1)
             self.assertFalse(self.rules.told("status")["confirmed"])
             # Until then nobody changes anything else.
@@ -112,14 +113,18 @@ class Confirm(Firewall):
 
     def test_on_a_terminal_enter_confirms(self):
         config = self.configured("nft")
-        for key, status in ((b"\n", 0), (b"", NOT_CONFIRMED)):
+        for key, status, said in ((b"\n", 0, "They are kept."), (b"", NOT_CONFIRMED, "Not confirmed: they are taken back."),
+                                  (b"\x04", NOT_CONFIRMED, "Not confirmed: they are taken back when the time is over.")):
             terminal, inner = os.openpty()
             process = self.gateway.popen([PROGRAM, "firewall", "apply", "-c", config, "--state", self.rules.state, "--confirm-within",
-                                          "1h" if key else "1s"], stdin=inner, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                                          "1h" if key == b"\n" else "3s"], stdin=inner, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             os.close(inner)
             wait_until(self.applied, "the rules are in force")
             os.write(terminal, key)
-            self.assertEqual((process.wait(60), "Press Enter" in process.stderr.read()), (status, True))
+            self.assertEqual(process.wait(60), status)
+            told = process.stderr.read()
+            self.assertIn("Press Enter", told)
+            self.assertEqual(told.splitlines()[-1].rpartition(": " if status == 0 else "\n")[-1], said)
             process.stderr.close()
             os.close(terminal)
             wait_until(lambda: not self.guardians(), "nobody waits any more")

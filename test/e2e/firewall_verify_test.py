@@ -62,7 +62,7 @@ class VerifyStage(Firewall):
             key = (each["scope"], each["version"])
             self.results[key] = max(each["result"], self.results.get(key, ""), key=["", "proven", "inspected", "failed"].index)
         self.sentences = [each["text"] for each in told["proofs"]]
-        self.warnings = told["warnings"]
+        self.warnings, self.spoof = told["warnings"], told.get("spoof")
         return told["faults"]
 
     def expect_fault(self, what, mend, result=None, scope="input", version=4):
@@ -107,10 +107,11 @@ class Verify(VerifyStage):
             self.assertEqual(set(self.results.values()), {"proven"}, self.sentences)
 
     def test_nobody_listens(self):
-        for backend, listeners in (("nft", redirecting()), ("iptables", tproxying())):
+        for backend, listeners, meaning in (("nft", redirecting(), "is refused"), ("iptables", tproxying(), "gets no answer")):
             with self.subTest(backend):
                 self.applied(backend, listeners)
                 self.expect_fault("nobody listens on ", "gatepost serve", "proven")
+                self.expect_fault(f"(listener l0): what is diverted {meaning}", "gatepost serve")
                 self.assertIn("a listener of verify's own", self.sentences[0])
                 self.rules.run("remove")
 
@@ -131,7 +132,7 @@ class Verify(VerifyStage):
     def test_nothing_in_force(self):
         config = self.configured("nft", *redirecting())
         done = self.rules.run("verify", "-c", config, check=False)
-        self.assertEqual((done.returncode, "no rules are in force" in done.stderr), (71, True))
+        self.assertEqual((done.returncode, "no rules are in force" in done.stderr), (69, True))
 
     def test_killed_on_the_way_it_leaves_no_trace(self):
         tools = Tools(self.place)
@@ -275,12 +276,36 @@ class Verify(VerifyStage):
                 words = ("--spoof-from", CLIENT[version], "--spoof-to", at(version, SERVER, 25))
                 self.assertEqual(self.verified(*words), [])
                 self.assertFalse([each for each in self.warnings if f"IPv{version}" in each], self.warnings)
+                self.assertEqual(self.spoof, {"version": version, "from": CLIENT[version], "to": at(version, SERVER, 25),
+                                              "result": "proven"})
+                self.assertIn(f"proven    spoofed source IPv{version}: {CLIENT[version]} to {at(version, SERVER, 25)}, and what",
+                              self.rules.run("verify", "-c", self.config, *words).stdout)
                 self.world.server.ip(f"-{version} route delete default")
                 faults = self.verified(*words)
                 self.assertEqual(len(faults), 1, faults)
                 self.assertIn("its replies do not come back through this host", faults[0]["what"])
                 self.assertEqual(self.results["input", version], "proven")
-            self.assertIn("no addresses of one family", self.verified("--spoof-from", CLIENT[4], "--spoof-to", at(6, SERVER, 25))[0]["what"])
+                self.assertEqual(self.spoof["result"], "failed")
+
+    def test_a_spoofed_source_that_proves_nothing(self):
+        with self.given_proxy(transparent=True):
+            self.applied("nft", tproxying())
+            nobody = {4: SERVER[4].rsplit(".", 1)[0] + ".250", 6: SERVER[6].rsplit(":", 1)[0] + ":250"}
+            for version in BOTH:
+                for source, server, what, mend in (
+                        (NEAR, at(version, SERVER, 25), "is an address of this host", "name an address of a client"),
+                        (CLIENT, at(version, NEAR, 25), "is this host itself", "name a server elsewhere"),
+                        (CLIENT, at(version, nobody, 25), "does not answer this host either, so nothing is proven", "name a server that runs")):
+                    with self.subTest(version=version, what=what):
+                        faults = self.verified("--spoof-from", source[version], "--spoof-to", server)
+                        self.assertEqual([(what in each["what"], each["mend"]) for each in faults], [(True, mend)], faults)
+
+    def test_spoofed_sources_that_are_no_addresses(self):
+        for source, server in ((CLIENT[4], at(6, SERVER, 25)), (CLIENT[4], SERVER[4]), (CLIENT[4], "mail.example:25"),
+                               ("client", at(4, SERVER, 25)), (CLIENT[4], at(4, SERVER, 0)), ("0.0.0.0", at(4, SERVER, 25))):
+            with self.subTest(source=source, server=server):
+                done = self.rules.run("verify", "-c", "/nowhere", "--spoof-from", source, "--spoof-to", server, check=False)
+                self.assertEqual((done.returncode, "no addresses of one family" in done.stderr), (64, True), done)
 
     def test_with_a_gate(self):
         with self.given_proxy():

@@ -290,9 +290,12 @@ def greeting(connection):
 
 
 def reach(where, version, address, port, patience=None, **more):
-    """Who answers there, in the StandIn's words; "refused" or "silence" when nobody does."""
+    """Who answers there, in the StandIn's words; "refused" or "silence" when nobody does. `patience`: with the connection; what
+    is said by it may be slow."""
     try:
-        return greeting(where.connect(version, address, port, patience=patience, **more))
+        connected = where.connect(version, address, port, patience=patience, **more)
+        connected.settimeout(PATIENCE)
+        return greeting(connected)
     except ConnectionRefusedError:
         return ["refused"]
     except (TimeoutError, OSError):

@@ -310,10 +310,12 @@ TEST_CASE("who waits for rules that another one changes does so for a time, and 
   REQUIRE(holder);
   const auto late = firewall::StateFile::lock(place.path, std::chrono::milliseconds(1));
   REQUIRE_FALSE(late);
-  CHECK(late.error().find(" has held the lock of the rules for 1 s") != std::string::npos);
-  CHECK(late.error().find(place.path + ": ") == 0);
-  CHECK((late.error().find(fmt::format("(pid {})", ::getpid())) != std::string::npos ||
-         late.error().find(": another process") != std::string::npos));  // where the file system has two numbers
+  CHECK(late.error().why == firewall::NotLocked::Why::busy);
+  const std::string& said = late.error().sentence;
+  CHECK(said.find(" has held the lock of the rules for 1 s") != std::string::npos);
+  CHECK(said.find(place.path + ": ") == 0);
+  CHECK((said.find(fmt::format("(pid {})", ::getpid())) != std::string::npos ||
+         said.find(": another process") != std::string::npos));  // where the file system has two numbers
 }
 
 TEST_CASE("everybody may read what is in force, whatever the umask of who put it there") {
