@@ -97,6 +97,17 @@ std::string json_of(const firewall::State& state, const firewall::Counters& coun
   return config::format(status);
 }
 
+// But what this configuration would make may be there all the same: put in by hand from a plan, or its file was lost.
+int nothing_remembered(const Arguments& arguments, const Remembered& where) {
+  const char* text = arguments.json ? "{\n  \"applied\": false\n}\n" : "nothing is in force\n";
+  const auto plan = where.config ? firewall::plan_here(*where.config, where.directory)
+                                 : std::unexpected(firewall::Failure{firewall::Failure::Kind::not_in_force, {}});
+  if (plan && !firewall::read_counters(*plan).empty())
+    firewall_complain(fmt::format("rules of gatepost are there that nobody remembers: {} takes them over, remove takes them back",
+                                  firewall::in_shell({"gatepost", "firewall", "apply", "-c", arguments.config})));
+  return print(text) ? EX_UNAVAILABLE : EX_IOERR;
+}
+
 }  // namespace
 
 int firewall_status(const Arguments& arguments) {
@@ -111,14 +122,11 @@ int firewall_status(const Arguments& arguments) {
     firewall_complain(state.error());
     return EX_OSERR;
   }
-  if (!*state) {
-    const char* text = arguments.json ? "{\n  \"applied\": false\n}\n" : "nothing is in force\n";
-    return print(text) ? EX_UNAVAILABLE : EX_IOERR;
-  }
+  if (!*state) return nothing_remembered(arguments, where);
   const firewall::Counters counters = firewall::read_counters((*state)->plan);
   const Phase phase = (*state)->phase;
-  const bool intact =
-      phase != Phase::applying && phase != Phase::aside && firewall::missing_parts((*state)->plan).value_or(std::vector<std::string>()).empty();
+  const auto missing = firewall::missing_parts((*state)->plan);
+  const bool intact = phase != Phase::applying && phase != Phase::aside && missing && missing->empty();
   std::string text;
   if (arguments.json) {
     text = json_of(**state, counters, where.directory, intact);
@@ -129,7 +137,10 @@ int firewall_status(const Arguments& arguments) {
                        : phase == Phase::applying  ? ", not complete"
                                                    : "") +
            table_of(**state, counters, where.directory);
-    if (!intact && phase != Phase::aside) firewall_complain("parts of it are missing; \"gatepost firewall apply\" puts them back");
+    if (!missing)
+      firewall_complain("the program of the packet filter does not say what is in force");
+    else if (!intact && phase != Phase::aside)
+      firewall_complain("parts of it are missing; \"gatepost firewall apply\" puts them back");
   }
   return !print(text) ? EX_IOERR : intact ? EX_OK : EX_UNAVAILABLE;
 }

@@ -186,6 +186,7 @@ class Apply(Firewall):
             self.rules.run("apply", "-c", config)
             os.unlink(self.rules.state + "/firewall.json")
             self.assertEqual(self.rules.run("remove").stdout, "nothing is in force\n")
+            self.assertIn("nobody remembers", self.rules.run("status", "-c", config, check=False).stderr)
             self.rules.run("apply", "-c", config)  # the routing table with our route and rule is ours
             self.assertTrue(self.rules.told("status")["intact"])
             os.unlink(self.rules.state + "/firewall.json")
