@@ -50,9 +50,10 @@ class Arrivals {
       proven_.proofs.push_back(by_cable);
       return std::move(proven_);
     }
+    subject_.proven |= !failed;
     try_all();
     // Rules of others may be about the listed ones alone.
-    const bool all_good = failed_.empty() && untried_.empty() && !good_.empty();
+    const bool all_good = failed_.empty() && untried_.empty() && limit_.empty() && !good_.empty();
     if (failed && !all_good) {
       add(Result::failed, {own}, by_cable.sentence);
       proven_.faults = shadows("", false);
@@ -64,6 +65,7 @@ class Arrivals {
     if (!good_.empty()) add(Result::proven, good_, sentence_);
     const bool served = clients_are_served();
     for (const Tried& one : failed_) explain(one, failed, served);
+    if (!limit_.empty()) add(Result::inspected, over_limit_, limit_);
     for (const auto& [reason, names] : untried_) tell_untried(reason, names);
     return std::move(proven_);
   }
@@ -120,11 +122,21 @@ class Arrivals {
         untried_[reason].push_back(name);
         continue;
       }
+      if (!limit_.empty()) {
+        over_limit_.push_back(name);
+        continue;
+      }
       const Proof one = prove(subject_, name);
+      if (one.over_limit && one.result == Result::inspected) {
+        limit_ = one.sentence;
+        over_limit_.push_back(name);
+        continue;
+      }
       if (one.result == Result::failed) {
         failed_.push_back({name, one.sentence});
         continue;
       }
+      subject_.proven |= one.result == Result::proven;
       if (good_.empty()) sentence_ = one.sentence;
       good_.push_back(name);
     }
@@ -186,13 +198,15 @@ class Arrivals {
     add(Result::inspected, names, fmt::format("not tried: {}{}", reason, more));
   }
 
-  const Subject& subject_;
+  Subject subject_;
   const Diversion& each_;
   std::string links_;
   Names good_;
   std::string sentence_;  // of the first good one
   std::vector<Tried> failed_;
   std::map<std::string, Names> untried_;
+  Names over_limit_;   // not tried, as the gate takes no more connections in this minute
+  std::string limit_;  // what it said to the first of them
   Proven proven_;
 };
 

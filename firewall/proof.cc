@@ -51,6 +51,8 @@ std::vector<std::string> some_of(const std::string& text, Version version) {
   return found;
 }
 
+constexpr std::string_view reset_by_gate = "the gate has reset it";
+
 class Prover {
  public:
   Prover(const Subject& subject, const std::string& by)
@@ -59,6 +61,8 @@ class Prover {
         in_force_(subject.in_force),
         facts_(subject.facts),
         network_(subject.network),
+        connections_(subject.connections),
+        proven_(subject.proven),
         by_(by) {}
 
   Proof run() {
@@ -126,9 +130,11 @@ class Prover {
     }
     struct Ports {
       std::string sentence, first, more;
+      std::string all() const { return first + (more.empty() ? "" : ", ") + more; }
     } good, bad;
     for (const std::uint16_t port : diversion_.ports) {
       Proof one = attempt(target, port, own);
+      if (one.over_limit && bad.first.empty()) return beyond_limit(std::move(one), good.all());
       Ports& all = one.result == Result::proven ? good : bad;
       (all.first.empty() ? all.first : all.more) += fmt::format("{}{}", all.more.empty() ? "" : ", ", port);
       if (all.sentence.empty()) all.sentence = std::move(one.sentence);
@@ -137,8 +143,18 @@ class Prover {
     std::string sentence = told.sentence;
     if (!told.more.empty()) sentence += "; the same on port " + told.more;
     if (&told == &bad && !good.first.empty())
-      sentence += fmt::format("; proven on port {}{}{}", good.first, good.more.empty() ? "" : ", ", good.more);
+      sentence += "; proven on port " + good.all();
     return proof(&told == &bad ? Result::failed : Result::proven, std::move(sentence));
+  }
+
+  // Of some that it has taken before, the gate's rule is that they are too many; else there may be another reason.
+  Proof beyond_limit(Proof one, const std::string& good) const {
+    const bool taken = proven_ || !good.empty();
+    one.result = taken ? Result::inspected : Result::failed;
+    one.sentence += fmt::format(", as it does beyond max_client_connections ({} in a minute): ", connections_);
+    one.sentence += taken ? "not tried further" : "try again after a minute";
+    if (!good.empty()) one.sentence += "; proven on port " + good;
+    return one;
   }
 
   Proof attempt(const std::string& target, std::uint16_t port, const Descriptor& own) {
@@ -147,7 +163,11 @@ class Prover {
     const Attempt made = connect(target, port);
     const std::string tried = fmt::format("{} port {} from {}", target, port, made.source);
     const bool diverted = counted() > before;
-    if (!diverted) return proof(Result::failed, fmt::format("{}: {}", tried, why_not(made)));
+    if (!diverted) {
+      Proof missed = proof(Result::failed, fmt::format("{}: {}", tried, why_not(made)));
+      missed.over_limit = connections_ != 0 && missed.sentence.ends_with(reset_by_gate);
+      return missed;
+    }
     if (made.reached != Reached::connected)
       return proof(Result::failed,
                    fmt::format("{}: the rule has diverted it, but {}", tried,
@@ -164,7 +184,7 @@ class Prover {
     if (!answers && rules_.open)
       return "it went round gatepost: nobody has decided about it, and the gate is to fail open";
     if (!answers) return "it got no answer: nobody has decided about it, and the gate is to fail closed";
-    return made.reached == Reached::refused ? "the gate has reset it" : "the gate has let it pass by";
+    return made.reached == Reached::refused ? reset_by_gate : "the gate has let it pass by";
   }
 
   std::uint64_t counted() const {
@@ -283,6 +303,8 @@ class Prover {
   const Plan& in_force_;
   const Facts& facts_;
   const TestNetwork& network_;
+  const std::uint32_t connections_;
+  const bool proven_;
   const std::string& by_;
 };
 

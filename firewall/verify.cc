@@ -79,7 +79,11 @@ std::expected<Verification, Failure> verify(const config::Config& config, const 
   if (!network) return failure(Failure::Kind::step, network.error());
   const Rules rules = rules_of(config);
   for (const Diversion& each : rules.diversions) {
-    add(verification, prove_everywhere({each, rules, *in_force, *facts, *network}));
+    const bool proven = std::ranges::any_of(verification.proofs, [&each](const Proof& earlier) {
+      return earlier.listener == each.listener && earlier.result == Result::proven;
+    });
+    const auto connections = config.listeners.at(each.number - 1).max_client_connections;
+    add(verification, prove_everywhere({each, rules, *in_force, *facts, *network, connections, proven}));
     if (!each.drop_interfaces.empty()) verification.proofs.push_back(inspect_drop(each, *in_force));
   }
   if (options.spoof) {

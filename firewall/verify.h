@@ -25,6 +25,7 @@ struct Proof {
   Version version{};
   Result result = Result::failed;
   std::string sentence;  // what was tried, and what came of it
+  bool over_limit = false;  // the gate took no more connections: the rest was not tried
 };
 
 // Something about this host.
@@ -77,6 +78,8 @@ struct Subject {
   const Plan& in_force;
   const Facts& facts;
   const TestNetwork& network;
+  std::uint32_t connections = 0;  // that the gate takes from one client in a minute; 0 = any number
+  bool proven = false;            // of the listener, by a connection before
 };
 
 // One connection through one rule to each of its ports (proof.cc); the worst result counts. `by`: the interface that

@@ -344,6 +344,24 @@ class Verify(VerifyStage):
                     for each in self.sentences:
                         self.assertIn(sentence, each)
 
+    def test_a_gate_that_takes_only_so_many(self):
+        """verify has one address: what is too much for the gate is no rule that is missing."""
+        with self.given_proxy():
+            for most in (2, 3):
+                self.config = self.configured("iptables", *redirecting(ports=[25, 465, 587], max_client_connections=most), gate={"queue": QUEUE})
+                self.rules.run("apply", "-c", self.config)
+                told = f"the gate has reset it, as it does beyond max_client_connections ({most} in a minute): "
+                with self.subTest(most), contextlib.closing(GateProgram(self.gateway, listeners=2, connections=most)):
+                    self.assertEqual(self.verified(), [])
+                    self.assertEqual(set(self.results.values()), {"inspected"}, self.sentences)
+                    reset = [each for each in self.sentences if told + "not tried further" in each]
+                    self.assertEqual(len(reset), 2, self.sentences)
+                    for each in reset:
+                        self.assertRegex(each, "; proven on port 25, 465$" if most == 2 else "^by [a-z]+, [a-z]+: .*further$")
+                    self.verified()
+                    self.assertEqual(set(self.results.values()), {"failed"})
+                    self.assertIn(told + "try again after a minute", self.sentences[0])
+
     def test_gatepost_itself(self):
         for version in BOTH:
             self.addCleanup(Server(self.world.server, version).close)
