@@ -150,6 +150,8 @@ class Apply(Firewall):
         return said.splitlines()[-1]
 
     def test_interrupted_on_the_way_it_says_what_is_in_force(self):
+        # Whoever runs this by nohup has programs that hear no SIGHUP.
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
         tools = Tools(self.place)
         before = snapshot(self.gateway)
         for backend in BACKENDS:
