@@ -73,6 +73,7 @@ struct Spared {
 std::vector<Spared> spared_by(const config::Config& config) {
   std::vector<Spared> all{{config.firewall.bans.never, "firewall.bans.never lists it"},
                           {special_networks(), "it is no address of one client"},
+                          {{literal("198.18.0.0/15"), literal("2001:2::/48")}, "it is for tests of networks: firewall verify has it"},
                           {addresses_of(config.dns.forwarders), "it is a name server of ours"}};
   for (const config::Listener& each : config.listeners) {
     all.push_back({each.protected_networks, "it is one of the servers that listener " + each.name + " protects"});

@@ -94,6 +94,8 @@ TEST_CASE("whom nothing may ban") {
   for (const char* each : {"127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1",
                            "fe80::1", "fe80:0:0:1::1"})
     CHECK(whom(each) == "not: it is no address of one client");
+  for (const char* each : {"198.18.25.2", "2001:2:0:25::2"})
+    CHECK(whom(each) == "not: it is for tests of networks: firewall verify has it");
   CHECK(whom("192.0.2.25") == "not: it is one of the servers that listener in protects");
   for (const char* each : {"198.51.100.64", "2001:db8:e::7"})
     for (const std::uint32_t listener : {0U, 1U}) CHECK(whom(each, listener) == "not: listener in skips it");
