@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <new>
 #include <system_error>
 
@@ -18,9 +17,7 @@ namespace {
 
 template <std::size_t Size>
 void copy(std::array<char, Size>& to, std::string_view from) {
-  const std::size_t count = std::min(from.size(), Size - 1);
-  std::memcpy(to.data(), from.data(), count);
-  to[count] = '\0';
+  to[from.copy(to.data(), Size - 1)] = '\0';
 }
 
 }  // namespace
