@@ -14,8 +14,7 @@
 namespace firewall {
 namespace {
 
-// For who has the lock: a gatepost that is told to end serves meanwhile, and systemd gives it 90 s for that and the
-// drain.
+// For who has the lock: a gatepost that is told to end waits for it three times, and serves meanwhile.
 constexpr std::chrono::seconds before_removal{13};
 
 const Watch unseen = [](const Step&) {};
