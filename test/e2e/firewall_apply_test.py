@@ -150,14 +150,15 @@ class Apply(Firewall):
         return said.splitlines()[-1]
 
     def test_interrupted_on_the_way_it_says_what_is_in_force(self):
-        # Whoever runs this by nohup has programs that hear no SIGHUP.
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in numbers:  # by nohup, or in the background of a shell, tests run with some that are ignored
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))
         tools = Tools(self.place)
         before = snapshot(self.gateway)
         for backend in BACKENDS:
             config = self.configured(backend)
             steps = self.rules.told("plan", "-c", config)["plan"]["apply"]
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in numbers:
                 with self.subTest(backend=backend, number=number):
                     self.assertEqual(self.interrupted(tools, ["apply", "-c", config], steps[0], number), f"in force, by {backend}")
                     self.assertTrue(self.rules.told("status")["intact"])
