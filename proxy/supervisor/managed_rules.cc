@@ -180,6 +180,7 @@ ManagedRules::Order ManagedRules::order_for_finish() {
   const auto state = firewall::load_state(config_->firewall.state_directory);
   if (!state || !*state || stays_closed(**state)) return Order::none;
   if (left_ || (*state)->phase == firewall::State::Phase::aside) return Order::finish;
+  if (is_of_another(**state, ::getpid())) return Order::none;  // the log has heard of it
   log_.say(0, Level::warning,
            "rules of the packet filter were applied while gatepost ended, and stay: if no other gatepost serves what they "
            "divert, run gatepost firewall remove");

@@ -121,6 +121,7 @@ class ManagedRulesLook(ManagedStage):
             first.log.wait_for(rf"are those of another gatepost \(pid {second.pid}\), and stay")
             status, log = first.wait()
             self.assertEqual(status, 0, log)
+            self.assertNotIn("were applied while gatepost ended", log)
             self.assertEqual(self.greeted_by(), "gatepost")
             self.ends_without_trace()
 
