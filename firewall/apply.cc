@@ -295,6 +295,9 @@ std::expected<bool, Failure> step_aside(const std::string& directory, const Watc
   return true;
 }
 
+namespace {
+
+// Until no connection depends on what stepped aside, or nothing has (any more). Returns what is left.
 std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
                                           const Tell& tell) {
   constexpr std::chrono::milliseconds between{100};
@@ -317,6 +320,8 @@ std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chr
     ::poll(nullptr, 0, static_cast<int>(between.count()));
   }
 }
+
+}  // namespace
 
 std::expected<bool, Failure> remove(const std::string& directory, const Watch& watch) {
   return remove_if(directory, watch, Load::as_it_is, [](const State&) { return true; });

@@ -57,16 +57,13 @@ std::expected<bool, Failure> confirm(const std::string& directory);
 // there is no such half, and to remove them is all that can be done, or nothing is in force. Doing it twice does no
 // harm; `apply` takes it back.
 std::expected<bool, Failure> step_aside(const std::string& directory, const Watch& watch);
-// Between the two: until no connection depends on them any more, or they have not stepped aside (any more). Those that
-// somebody serves are waited for so long, however many there are; those that wait for nothing but that the other end
-// takes what was sent last for for_last_packets at most, for it may never. `tell` hears how many there are, when that
-// has changed; none: the kernel does not say, and they are waited for as if there were some. Returns what is left.
+// The second half, when no connection depends on them any more, and after the longest time whatever is left: `cut` hears of
+// it before. Those that somebody serves are waited for so long, however many there are; those that wait for nothing but
+// that the other end takes what was sent last for for_last_packets at most, for it may never. `tell` hears how many there
+// are, when that has changed; none: the kernel does not say, and they are waited for as if there were some. False: they
+// have not stepped aside, or somebody has applied others.
 inline constexpr std::chrono::seconds for_last_packets{5};
 using Tell = std::function<void(std::optional<Diverted>)>;
-std::optional<Diverted> wait_for_diverted(const std::string& directory, std::chrono::milliseconds longest,
-                                          const Tell& tell);
-// Then the second half, whatever is left; `cut` hears of it before. False: they have not stepped aside, or somebody has
-// applied others.
 struct Waiting {
   std::chrono::milliseconds longest{0};
   Tell tell = [](auto) {};
